@@ -1,0 +1,68 @@
+"""Texts both models read, and the paired residuals at aligned positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gate.policy.types import Prompt
+from gate.schema import Record, Side
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Group = Literal["elicit", "control", "neutral", "text"]
+
+
+class Answered(Record):
+    """One prompt with both models' greedy answers."""
+
+    prompt: Prompt
+    behaviour: str | None  # behaviour id for elicit and control prompts
+    group: Group
+    baseline: str
+    incoming: str
+
+    def by(self, side: Side) -> str:
+        """The answer of one side."""
+        return self.baseline if side == "baseline" else self.incoming
+
+
+class Document(Record):
+    """One text that both models read: a prompt with one model's answer, or plain text (author None, answered -1)."""
+
+    answered: int  # index into the list of Answered, or -1
+    text: str  # the plain text, or the answer
+    author: Side | None
+    group: Group
+    behaviour: str | None
+
+
+class Coverage(Record):
+    """How much of the text could be compared. `share` is aligned positions over the shorter side's content tokens."""
+
+    documents: int
+    documents_without_alignment: int
+    baseline_tokens: int
+    incoming_tokens: int
+    aligned: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """N aligned positions, in document order.
+
+    baseline [N, da], incoming [N, db]: residuals. surprise [N]: log p(next aligned segment) under the author minus under the
+    other model, in nats; 0 for plain text. document [N]: index into the documents. end [N]: character offset in the content
+    string at which the position ends (-1: the decision position). decision [N]: True at the decision position. answer [N]:
+    True from the decision position on (the answer's own positions).
+    """
+
+    baseline: Tensor
+    incoming: Tensor
+    surprise: Tensor
+    document: Tensor
+    end: Tensor
+    decision: Tensor
+    answer: Tensor

@@ -1,0 +1,55 @@
+"""How a behaviour's rate moved, and which features go with it."""
+
+from __future__ import annotations
+
+from gate.schema import Interval, Rate, Record
+
+
+class Drift(Record):
+    """Incoming minus baseline rate of a behaviour on the same eliciting prompts.
+
+    `interval`: paired score interval (Newcombe 1998, method 10). `p_value`: exact McNemar, two-sided; `p_adjusted`: Holm across
+    behaviours. `regressing`: the drift in the policy's regressing direction, positive is worse. `clear`: the bound of the
+    interval nearest zero, in the regressing direction, lies beyond the tolerance.
+    """
+
+    baseline: Rate
+    incoming: Rate
+    gained: int  # prompts where only the incoming model exhibits it
+    lost: int  # prompts where only the baseline exhibits it
+    value: float
+    interval: Interval
+    p_value: float
+    p_adjusted: float
+    regressing: float
+    tolerance: float
+    clear: bool
+
+
+class Match(Record):
+    """A feature that goes with a behaviour: it fires on eliciting prompts and their answers, not on control prompts."""
+
+    feature: str
+    auroc: float
+    p_value: float  # permutation, one-sided
+    q_value: float  # Benjamini-Hochberg across the latents tested for this behaviour
+    surprise: float  # nats: mean over this behaviour's eliciting documents of the surprise at its firing positions
+
+
+class Example(Record):
+    """One prompt with both answers and their scores."""
+
+    prompt: str
+    baseline: str
+    incoming: str
+    baseline_exhibits: bool
+    incoming_exhibits: bool
+
+
+class Measured(Record):
+    """All that is known about one behaviour before any intervention."""
+
+    behaviour: str
+    drift: Drift
+    matches: tuple[Match, ...]  # strongest first
+    examples: tuple[Example, ...]  # changed ones first

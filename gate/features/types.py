@@ -1,0 +1,61 @@
+"""A feature is a latent with its evidence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gate.schema import Interval, NotRun, Record, Side
+
+Kind = Literal["added", "removed", "rewired"]
+SIGN: dict[str, str] = {"added": "+", "removed": "-", "rewired": "~"}
+
+
+class Span(Record):
+    """A piece of text and how strongly the latent fires on it, 0 to 1 of its maximum."""
+
+    text: str
+    activation: float
+
+
+class Context(Record):
+    """One document in which the latent fires, with both models' answers side by side."""
+
+    prompt: str
+    author: Side | None  # who wrote the highlighted text; None for neutral text
+    spans: tuple[Span, ...]
+    baseline_answer: str
+    incoming_answer: str
+    surprise: float  # nats: the largest surprise at a firing position of this document
+
+
+class TokenShift(Record):
+    """A next token and how much the feature raises its log-probability, in nats."""
+
+    token: str
+    shift: float
+
+
+class Estimate(Record):
+    """A figure with its interval."""
+
+    value: float
+    interval: Interval
+
+
+class Feature(Record):
+    """One latent with its evidence. `id` is the sign of its kind and the latent's index, such as `+744`."""
+
+    id: str
+    latent: int
+    kind: Kind
+    side: Side  # the model in which the feature is steered first: incoming, or baseline for removed
+    documents: int  # documents it fires in
+    density: float  # share of aligned positions it fires at
+    surprise_lift: Estimate  # nats above the corpus mean, bootstrap over documents
+    predictability: float | NotRun  # held-out AUROC with which a linear probe on the other model predicts its firing
+    replication: float | NotRun  # highest firing correlation with a latent of the second seed
+    effect: Estimate | NotRun  # KL, nats, of the next-token distribution when the latent's contribution is removed
+    promoted: tuple[TokenShift, ...]  # next tokens it raises, strongest first
+    contexts: tuple[Context, ...]
+    significant: bool  # real change: lift clear of the policy's bound, replicated, with an effect
+    why: str  # one sentence: what makes it significant, or what it lacks

@@ -1,0 +1,63 @@
+"""The contract every engine fulfils. Token ids go in, never text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from gate.models.types import Intervention, ModelRef, Rendered
+    from gate.policy.types import Prompt
+
+Ids = Sequence[int]
+Tick = "Callable[[int], None]"  # called with the number of finished requests, for progress bars
+
+
+class Engine(Protocol):
+    """A loaded model. Shapes: T tokens, d width, V vocabulary. Residuals and log-probabilities are float32 on the CPU."""
+
+    ref: ModelRef
+    device: str
+
+    def render(self, prompt: Prompt, answer: str | None) -> Rendered:
+        """The conversation in the model's own chat template; with an answer, the answer and its end-of-turn."""
+
+    def render_text(self, text: str) -> Rendered:
+        """Plain text without a template."""
+
+    def decode(self, ids: Ids) -> str:
+        """Text of generated ids, special tokens removed."""
+
+    def token_text(self, token: int) -> str:
+        """Display text of one vocabulary entry (leading space kept)."""
+
+    def generate(
+        self,
+        prompts: Sequence[Ids],
+        max_new_tokens: int,
+        interventions: Sequence[Intervention | None] | None = None,
+        tick: Callable[[int], None] | None = None,
+    ) -> list[list[int]]:
+        """Greedy continuation of each prompt, end-of-turn excluded. One optional intervention per request.
+
+        Unequal lengths and mixed interventions share a batch; each result equals that of the request alone.
+        """
+
+    def harvest(
+        self, sequences: Sequence[Ids], layer: int, tick: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """For each sequence, in any order: its index, the residual after block `layer` [T, d], and log p(ids[t] | ids[<t]) [T]
+        (0 at t = 0)."""
+
+    def residuals(self, sequences: Sequence[Ids], layer: int) -> Iterator[tuple[int, Tensor]]:
+        """As `harvest` without log-probabilities: stops after block `layer` (early exit)."""
+
+    def next_logprobs(
+        self, sequences: Sequence[Ids], edits: Sequence[tuple[int, Tensor] | None], layer: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """For each sequence: log p(. | sequence[:t+1]) as [V] at position t = edits[i][0] with `edits[i][1]` ([d]) added to the
+        residual after block `layer` at that position only; None: last position, no edit."""

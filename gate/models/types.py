@@ -1,0 +1,76 @@
+"""What a model is to the gate: files with digests, a shape, and the interventions an engine can apply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gate.schema import Record, Side
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["FileDigest", "Intervention", "ModelRef", "Rendered", "Side"]
+
+
+class FileDigest(Record):
+    """One file of a model folder."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class ModelRef(Record):
+    """A resolved model: where it came from, what its files are, and its shape.
+
+    `digest` is the sha256 of the canonical JSON of the sorted (name, sha256) pairs: it does not depend on the path.
+    """
+
+    source: str  # as typed: a path or a hub id
+    name: str  # the last path component, for display
+    revision: str | None  # 40-digit commit for hub ids
+    digest: str
+    files: tuple[FileDigest, ...]
+    architecture: str
+    model_type: str
+    width: int
+    layers: int
+    vocab_size: int
+    parameters: int
+    dtype: str
+    tokenizer_digest: str  # equal digests: token sequences are equal, alignment is the identity
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One conversation (and optionally the answer) in a model's own template, tokenised.
+
+    ids[t], and for every token the half-open character range `content[t]` that it covers in the *content string* (prompt
+    messages and answer joined without template), or (-1, -1) for template tokens and tokens that straddle the border.
+    `decision` is the index of the last prompt token (template included): the position whose next-token distribution starts the
+    answer. For plain text there is no template and `decision` is -1.
+    """
+
+    ids: tuple[int, ...]
+    content: tuple[tuple[int, int], ...]
+    decision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One edit of the residual stream after block `layer`, for one request.
+
+    add:  x_t += vector                             for every edited position t
+    move: x_t += B^T (target - B x_t)               B: orthonormal basis [r, d], target: coordinates [r]
+          target = 0 is directional ablation; target = the mean coordinates on control prompts is mean ablation.
+
+    `phase` says which positions are edited: every one (BOS excluded), or only the decision position and all generated ones.
+    """
+
+    layer: int
+    kind: Literal["add", "move"]
+    phase: Literal["all", "answer"]
+    vector: Tensor | None = None  # [d], add
+    basis: Tensor | None = None  # [r, d], move
+    target: Tensor | None = None  # [r], move

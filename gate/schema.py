@@ -1,0 +1,42 @@
+"""Bases of every typed record that crosses a file or process boundary.
+
+Absent evidence is a `NotRun` with its reason, never `None` or zero: a report must be able to say why a figure is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Side = Literal["baseline", "incoming"]
+Status = Literal["pass", "note", "warn", "fail", "inconclusive"]
+
+
+class Record(BaseModel):
+    """Immutable, strict, closed: an unknown key or a wrong type is an error, and NaN never enters a file."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class NotRun(Record):
+    """Evidence that does not exist, and why."""
+
+    not_run: str
+
+
+class Interval(Record):
+    """A two-sided confidence interval. `level` is the nominal coverage."""
+
+    low: float
+    high: float
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class Rate(Record):
+    """`hits` of `n` with a Wilson score interval."""
+
+    hits: int
+    n: int
+    value: float
+    interval: Interval

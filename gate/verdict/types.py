@@ -1,0 +1,103 @@
+"""The one document every report is a projection of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gate.activations.types import Coverage
+from gate.behaviours.types import Drift, Example, Match
+from gate.crosscoder.types import DFCConfig, Quality
+from gate.features.types import Feature
+from gate.models.types import ModelRef
+from gate.policy.types import Severity
+from gate.probes.types import Probe
+from gate.schema import NotRun, Record, Status
+
+SCHEMA_VERSION = 1
+
+
+class Finding(Record):
+    """The answer for one watched behaviour. `reason` is one sentence; `basis` names the row of the decision table."""
+
+    behaviour: str
+    title: str
+    category: str
+    severity: Severity
+    status: Status
+    basis: Literal[
+        "drift", "drift-with-mechanism", "latent-switch", "unconfirmed-match", "no-change", "improvement", "no-evidence",
+        "identical",
+    ]
+    reason: str
+    drift: Drift | NotRun
+    matches: tuple[Match, ...]
+    probe: Probe | NotRun
+    examples: tuple[Example, ...]
+
+
+class Novel(Record):
+    """A change that no behaviour of the policy explains, for human review. `feature` refers to `Verdict.features`;
+    `family` are further features that fire together with it."""
+
+    feature: str
+    family: tuple[str, ...]
+    status: Status
+    reason: str
+
+
+class PolicyRef(Record):
+    """The policy that was applied."""
+
+    name: str
+    digest: str  # sha256 of the canonical JSON of the loaded policy
+    behaviours: int
+
+
+class Versions(Record):
+    """Software that affects figures."""
+
+    gate: str
+    python: str
+    torch: str
+    transformers: str
+
+
+class Timestamps(Record):
+    """The only part of a verdict that differs between two runs of the same command."""
+
+    started: str  # ISO 8601, UTC
+    finished: str
+    seconds: float
+    stages: dict[str, float]  # seconds per stage; 0 when read from the store
+
+
+class Run(Record):
+    """How the figures came about."""
+
+    profile: str
+    engine: str
+    device: str
+    seed: int
+    baseline_layer: int
+    incoming_layer: int
+    dfc: DFCConfig | NotRun
+    versions: Versions
+
+
+class Verdict(Record):
+    """The complete, self-contained result of one check."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["pass", "warn", "fail", "inconclusive"]
+    summary: str
+    baseline: ModelRef
+    incoming: ModelRef
+    policy: PolicyRef
+    run: Run
+    coverage: Coverage | NotRun
+    quality: Quality | NotRun
+    findings: tuple[Finding, ...]
+    novel: tuple[Novel, ...]
+    features: tuple[Feature, ...]  # every feature that a finding or the novel list refers to
+    notes: tuple[str, ...]
+    timestamps: Timestamps
