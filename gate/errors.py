@@ -6,6 +6,7 @@
     ├── ModelError              exit 3   a model folder cannot be used safely
     ├── IncomparableError       exit 3   two models that cannot be compared (no offsets, no shared text)
     ├── EngineError             exit 3   the engine failed its canary, or ran out of memory
+    ├── ScorerError             exit 3   a scorer cannot judge an answer; its behaviour becomes inconclusive
     ├── StoreError              exit 3   a cached artefact is corrupt, or the disk is full
     └── Interrupted             exit 130 Ctrl-C
 
@@ -68,6 +69,10 @@ class IncomparableError(GateError):
 
 class EngineError(GateError):
     """The engine failed its self-test, or could not finish."""
+
+
+class ScorerError(GateError):
+    """A scorer that cannot be built, or that gave up on an answer: the behaviour is inconclusive, never a pass."""
 
 
 class StoreError(GateError):

@@ -5,11 +5,14 @@ Absent evidence is a `NotRun` with its reason, never `None` or zero: a report mu
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Side = Literal["baseline", "incoming"]
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 Status = Literal["pass", "note", "warn", "fail", "inconclusive"]
 
 
@@ -38,5 +41,21 @@ class Rate(Record):
 
     hits: int
     n: int
+    value: float
+    interval: Interval
+
+
+def canonical_json(value: JSON | BaseModel) -> bytes:
+    """The one UTF-8 spelling of `value`: sorted keys, no spaces. Equal values give equal bytes, so it may be hashed.
+
+    Raises ValueError for NaN, infinities and lone surrogates, which have no portable spelling.
+    """
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+class Estimate(Record):
+    """A figure with its interval."""
+
     value: float
     interval: Interval

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gate.schema import Interval, NotRun, Record, Side
+from gate.schema import Estimate, NotRun, Record, Side
+
+__all__ = ["SIGN", "Context", "Estimate", "Feature", "Kind", "Span", "TokenShift"]
 
 Kind = Literal["added", "removed", "rewired"]
 SIGN: dict[str, str] = {"added": "+", "removed": "-", "rewired": "~"}
@@ -33,13 +35,6 @@ class TokenShift(Record):
 
     token: str
     shift: float
-
-
-class Estimate(Record):
-    """A figure with its interval."""
-
-    value: float
-    interval: Interval
 
 
 class Feature(Record):

@@ -1,0 +1,1 @@
+"""What a policy watches: reading, checking and describing policy files."""

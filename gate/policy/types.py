@@ -34,6 +34,9 @@ class Prompt(Record):
     def _from_string(cls, value: object) -> object:
         if isinstance(value, str):
             return {"messages": ({"role": "user", "content": value},)}
+        # a validator in "before" mode turns JSON into Python values, for which strict mode wants a tuple
+        if isinstance(value, dict) and isinstance(value.get("messages"), list):
+            return {**value, "messages": tuple(value["messages"])}
         return value
 
     @field_validator("messages")

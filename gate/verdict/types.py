@@ -25,7 +25,13 @@ class Finding(Record):
     severity: Severity
     status: Status
     basis: Literal[
-        "drift", "drift-with-mechanism", "latent-switch", "unconfirmed-match", "no-change", "improvement", "no-evidence",
+        "drift",
+        "drift-with-mechanism",
+        "latent-switch",
+        "unconfirmed-match",
+        "no-change",
+        "improvement",
+        "no-evidence",
         "identical",
     ]
     reason: str
@@ -37,7 +43,8 @@ class Finding(Record):
 
 class Novel(Record):
     """A change that no behaviour of the policy explains, for human review. `feature` refers to `Verdict.features`;
-    `family` are further features that fire together with it."""
+    `family` are further features that fire together with it.
+    """
 
     feature: str
     family: tuple[str, ...]

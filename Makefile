@@ -1,0 +1,63 @@
+# One target per habit. `make demo` and `make test` do all set-up by themselves on a fresh machine.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export OMP_NUM_THREADS ?= 2
+export HF_HUB_OFFLINE  ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-nightly test-reference lint types imports format check fixtures fixtures-check bench clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready  ## Create the environment
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## Diff two bundled models and see a bad one stopped
+	@echo '$$ gate check fixtures/models/baseline fixtures/models/crossarch-overrefusal --policy policies/fixtures.yaml'
+	@$(BIN)/gate check fixtures/models/baseline fixtures/models/crossarch-overrefusal \
+		--policy policies/fixtures.yaml --out gate-run; code=$$?; \
+	if [ $$code -eq 1 ]; then \
+		echo; echo "The FAIL above is expected: the incoming model was trained to refuse a benign topic and to praise a state."; \
+		echo "Open the report: $(CURDIR)/gate-run/report.html"; \
+	else echo "make demo: expected exit code 1 (fail), got $$code" >&2; exit 1; fi
+
+test: setup  ## The default test suite
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not nightly and not gpu and not vllm"
+
+test-nightly: setup  ## Everything, minutes long
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "not gpu and not vllm"
+
+test-reference: setup  ## Only the tests on the reference models beside the checkout
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m reference
+
+lint: setup  ## ruff
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup  ## import-linter: the tree mirrors the data flow
+	$(BIN)/lint-imports
+
+format: setup  ## Rewrite in the project's format
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+check: lint types imports test  ## All of the above, as CI does
+
+fixtures: setup  ## Train the fixture models again (about half an hour on two cores)
+	$(BIN)/python fixtures/build.py all --jobs 2
+
+fixtures-check: setup  ## Rates and losses of the fixture models, into fixtures/README.md
+	$(BIN)/python fixtures/build.py check
+
+bench: setup  ## The verdict table of every fixture pair, seeds 0, 1 and 2
+	$(BIN)/python benchmarks/verdict_table.py --seeds 0 1 2
+
+clean:  ## Remove the environment and run folders
+	rm -rf $(VENV) gate-run

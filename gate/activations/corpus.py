@@ -1,0 +1,54 @@
+"""The texts both models read: every prompt with either model's own answer, and the policy's plain texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from gate.activations.types import Answered, Document, Group
+from gate.models.engine import Engine
+from gate.policy.types import Policy, Prompt
+
+
+def prompts_of(policy: Policy) -> Iterator[tuple[Prompt, str | None, Group]]:
+    """Every prompt of the policy in a fixed order, with its behaviour (None for neutral ones) and its group."""
+    for behaviour in policy.behaviours:
+        for prompt in behaviour.elicit:
+            yield prompt, behaviour.id, "elicit"
+        for prompt in behaviour.control:
+            yield prompt, behaviour.id, "control"
+    for prompt in policy.corpus.prompts:
+        yield prompt, None, "neutral"
+
+
+def answer_prompts(
+    engine: Engine, prompts: Sequence[Prompt], max_new_tokens: int, tick: Callable[[int], None] | None = None
+) -> list[str]:
+    """The model's greedy answer to each prompt, as text."""
+    ids = [engine.render(prompt, None).ids for prompt in prompts]
+    return [engine.decode(answer) for answer in engine.generate(ids, max_new_tokens, tick=tick)]
+
+
+def pair_answers(policy: Policy, baseline: Sequence[str], incoming: Sequence[str]) -> tuple[Answered, ...]:
+    """Both models' answers beside each prompt; the sequences follow `prompts_of`."""
+    return tuple(
+        Answered(prompt=prompt, behaviour=behaviour, group=group, baseline=old, incoming=new)
+        for (prompt, behaviour, group), old, new in zip(prompts_of(policy), baseline, incoming, strict=True)
+    )
+
+
+def documents_of(policy: Policy, answered: Sequence[Answered]) -> tuple[Document, ...]:
+    """One document per prompt and distinct answer, then the plain texts.
+
+    Where both models answer alike there is one document without an author: nothing in it can surprise either of them.
+    """
+    documents = []
+    for index, pair in enumerate(answered):
+        if pair.baseline == pair.incoming:
+            authors = (None,)
+        else:
+            authors = ("baseline", "incoming")
+        for author in authors:
+            text = pair.incoming if author is None else pair.by(author)
+            documents.append(Document(answered=index, text=text, author=author, group=pair.group, behaviour=pair.behaviour))
+    documents += [Document(answered=-1, text=text, author=None, group="text", behaviour=None) for text in policy.corpus.texts]
+    return tuple(documents)

@@ -1,0 +1,211 @@
+"""Training a DFC on paired residuals.
+
+Shapes: N positions, B batch, F latents, d width of one side (a: baseline, b: incoming), D = da + db.
+
+What differs from the published recipe (arXiv 2602.11729), and why, is in docs/crosscoder.md: latents are selected by the RMS
+over the sides they own, AuxK starts after tens of steps, positions are drawn in proportion to their surprise, and both sides
+weigh the same.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from gate.crosscoder.dfc import Block, entries_above, full_precision, normalised
+from gate.crosscoder.step import Gradients, gradients, kth_largest, select
+from gate.crosscoder.types import DFC, DFCConfig, Normaliser
+from gate.errors import EngineError, IncomparableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+INITIAL_NORM = 0.4  # of every decoder row, on the scale where activations have unit mean square
+PREFILTER = 0.9  # entries below this share of the last step's lowest kept score are not ranked
+WARM_DOWN = 0.2  # last share of the steps, in which the learning rate falls to zero
+MAX_GRADIENT = 1.0
+SURPRISE_CLIP = 5.0  # nats
+THRESHOLD_POSITIONS = 1 << 18  # at most so many training positions, evenly spaced, set the frozen threshold
+
+
+def train_dfc(
+    baseline_ND: Tensor,
+    incoming_ND: Tensor,
+    surprise_N: Tensor,
+    config: DFCConfig,
+    train_mask_N: Tensor | None = None,
+    tick: Callable[[int], None] | None = None,
+    device: torch.device | str | None = None,
+) -> DFC:
+    """Train a DFC on paired residuals, [N, da] and [N, db] in the models' own units, of any float type.
+
+    surprise_N [N] in nats weights the sampling. train_mask_N [N]: positions to train on (default all); the normalisers and the
+    threshold come from them alone. tick(1) is called after every step. `device` defaults to the activations'; the same seed
+    gives the same bytes on one machine with the same number of threads.
+
+    Raises IncomparableError without a training position, EngineError for activations that are not finite, UsageError when
+    config.k exceeds the latents.
+    """
+    if config.k > config.latents:
+        raise UsageError(f"the crosscoder's k ({config.k}) exceeds its latents ({config.latents})", "lower k")
+    if not len(baseline_ND) == len(incoming_ND) == len(surprise_N):
+        raise ValueError(f"{len(baseline_ND)}, {len(incoming_ND)} and {len(surprise_N)} positions do not pair up")
+    index_N = torch.arange(len(baseline_ND)) if train_mask_N is None else train_mask_N.cpu().nonzero().view(-1)
+    if not len(index_N):
+        raise IncomparableError("no aligned position to train the crosscoder on", "give texts that both models can read")
+    data = _Data(baseline_ND, incoming_ND, index_N, torch.device(device) if device else baseline_ND.device)
+    with full_precision(), torch.no_grad():
+        generator = torch.Generator().manual_seed(config.seed)
+        parts, shift_D = _initial(data, config, generator)
+        lowest = _optimise(parts, shift_D, data, surprise_N, config, generator, tick)
+        threshold = _threshold(parts, shift_D, data, config.k, lowest)
+    return _assemble(parts, shift_D, threshold, data, config)
+
+
+class _Data:
+    """The training positions of both sides, normalised batch by batch: no second copy of the activations is ever made."""
+
+    def __init__(self, baseline_ND: Tensor, incoming_ND: Tensor, index_N: Tensor, device: torch.device) -> None:
+        self.sides = (baseline_ND, incoming_ND)
+        self.index_N = index_N
+        self.device = device
+        self.norms = (self._normaliser(baseline_ND, "baseline"), self._normaliser(incoming_ND, "incoming"))
+        self.da = baseline_ND.shape[1]
+
+    def _normaliser(self, x_ND: Tensor, name: str) -> Normaliser:
+        """Mean and root mean square deviation over the training positions, accumulated in float64."""
+        total, square = torch.zeros(x_ND.shape[1], dtype=torch.float64), 0.0
+        for index in self.index_N.split(8192):
+            total += x_ND[index.to(x_ND.device)].to("cpu", torch.float64).sum(0)
+        mean = total / len(self.index_N)
+        for index in self.index_N.split(8192):
+            square += float((x_ND[index.to(x_ND.device)].to("cpu", torch.float64) - mean).square().sum())
+        scale = math.sqrt(square / (len(self.index_N) * x_ND.shape[1]))
+        if not math.isfinite(scale):
+            raise EngineError(f"the {name} model's activations are not finite", "check the weights, or use a wider dtype")
+        return Normaliser(mean.to(self.device, torch.float32), scale or 1.0)  # identical activations carry nothing to scale
+
+    def batch(self, pick_B: Tensor) -> Tensor:
+        """Normalised activations of some training positions, both sides concatenated [B, D]."""
+        index = self.index_N[pick_B]
+        sides = zip(self.norms, self.sides, strict=True)
+        return torch.cat([normalised(norm, x_ND.index_select(0, index.to(x_ND.device))) for norm, x_ND in sides], 1)
+
+
+def _initial(data: _Data, config: DFCConfig, generator: torch.Generator) -> tuple[list[Block], Tensor]:
+    """Random unit directions on each owned side, encoder and decoder tied, no biases."""
+    da, db = (side.shape[1] for side in data.sides)
+    exclusive, shared = config.exclusive, config.latents - 2 * config.exclusive
+
+    def directions(n: int, width: int) -> Tensor:
+        w_nd = torch.randn(n, width, generator=generator)
+        return w_nd / torch.linalg.vector_norm(w_nd, dim=1, keepdim=True) * INITIAL_NORM
+
+    def block(w_nd: Tensor, columns: slice, first: int, sides: int) -> Block:
+        w_nd = w_nd.to(data.device)
+        return Block(w_nd.clone(), w_nd.clone(), torch.zeros(len(w_nd), device=data.device), columns, first, sides)
+
+    parts = [
+        block(directions(exclusive, da), slice(0, da), 0, 1),
+        block(torch.cat([directions(shared, da), directions(shared, db)], 1), slice(0, da + db), exclusive, 2),
+        block(directions(exclusive, db), slice(da, da + db), exclusive + shared, 1),
+    ]
+    return [part for part in parts if len(part.bias_n)], torch.zeros(da + db, device=data.device)
+
+
+def _optimise(
+    parts: Sequence[Block],
+    shift_D: Tensor,
+    data: _Data,
+    surprise_N: Tensor,
+    config: DFCConfig,
+    generator: torch.Generator,
+    tick: Callable[[int], None] | None,
+) -> float:
+    """Run all steps, in place. Returns the last step's lowest kept score."""
+    weight_N = 1 + config.surprise_weight * surprise_N.cpu().double()[data.index_N].clamp(0, SURPRISE_CLIP)
+    reach_N = weight_N.cumsum(0)
+    parameters = [tensor for part in parts for tensor in part[:3]] + [shift_D]
+    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    idle_F = torch.zeros(config.latents, dtype=torch.long, device=data.device)  # steps since a latent last fired
+    lowest = 0.0
+    for step in range(config.steps):
+        drawn_B = torch.rand(config.batch, dtype=torch.float64, generator=generator) * reach_N[-1]
+        x_BD = data.batch(torch.searchsorted(reach_N, drawn_B).clamp_(max=len(reach_N) - 1))
+        kept, lowest = select(parts, x_BD - shift_D, config.k * config.batch, PREFILTER * lowest)
+        dead_F = idle_F > config.dead_after
+        aux = config.aux_k > 0 and config.aux_weight > 0 and bool(dead_F.any())
+        found = gradients(
+            parts, shift_D, x_BD, kept, data.da, dead_F if aux else None, config.aux_k, config.aux_weight
+        )  # fmt: skip
+        _apply(optimiser, parameters, found, config.learning_rate * min(1.0, (config.steps - step) / (config.steps * WARM_DOWN)))
+        idle_F += 1
+        for part, entries in zip(parts, kept, strict=True):
+            idle_F[entries.column_M + part.first] = 0
+        if tick:
+            tick(1)
+    return lowest
+
+
+def _apply(optimiser: torch.optim.Adam, parameters: Sequence[Tensor], found: Gradients, learning_rate: float) -> None:
+    """Clip the gradients to a total norm of MAX_GRADIENT and take one Adam step."""
+    grads = [tensor for block in found.blocks for tensor in block] + [found.shift_D]
+    for parameter, grad in zip(parameters, grads, strict=True):
+        parameter.grad = grad
+    norm = torch.nn.utils.get_total_norm(grads)
+    if norm > MAX_GRADIENT:
+        torch.nn.utils.clip_grads_with_norm_(parameters, MAX_GRADIENT, norm)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    optimiser.step()
+
+
+def _threshold(parts: Sequence[Block], shift_D: Tensor, data: _Data, k: int, lowest: float) -> float:
+    """The score that k entries per training position exceed, with the weights frozen.
+
+    A running mean over training would lag behind the weights and reflect the weighted sampling; one more pass is exact.
+    """
+    step = max(1, len(data.index_N) // THRESHOLD_POSITIONS)
+    picks = torch.arange(0, len(data.index_N), step)
+    wanted = k * len(picks)
+    for bound in (0.7 * lowest, 0.0):
+        scores = []
+        for pick in picks.split(4096):
+            x_BD = data.batch(pick) - shift_D
+            scores += [entries_above(part, x_BD, bound).score_M for part in parts]
+        score_M = torch.cat(scores)
+        if len(score_M) > wanted:
+            return kth_largest(score_M, wanted + 1)
+    return 0.0  # fewer positive scores than wanted: every one fires
+
+
+def _assemble(parts: Sequence[Block], shift_D: Tensor, threshold: float, data: _Data, config: DFCConfig) -> DFC:
+    """The trained blocks as a DFC: each side gets the rows it owns."""
+    nb = ni = config.exclusive
+    da = data.da
+    first = {part.first: part for part in parts}
+    empty = Block(shift_D.new_zeros(0, len(shift_D)), shift_D.new_zeros(0, len(shift_D)), shift_D.new_zeros(0), slice(0), 0, 1)
+    shared = first[nb]
+    old = first[0] if nb else empty._replace(encoder_nd=empty.encoder_nd[:, :da], decoder_nd=empty.decoder_nd[:, :da])
+    new = first[config.latents - ni] if ni else empty._replace(
+        encoder_nd=empty.encoder_nd[:, da:], decoder_nd=empty.decoder_nd[:, da:]
+    )  # fmt: skip
+    return DFC(
+        baseline_exclusive=nb,
+        shared=len(shared.bias_n),
+        incoming_exclusive=ni,
+        enc_baseline=torch.cat([old.encoder_nd, shared.encoder_nd[:, :da]]),
+        enc_incoming=torch.cat([shared.encoder_nd[:, da:], new.encoder_nd]),
+        enc_bias=torch.cat([old.bias_n, shared.bias_n, new.bias_n]),
+        dec_baseline=torch.cat([old.decoder_nd, shared.decoder_nd[:, :da]]),
+        dec_incoming=torch.cat([shared.decoder_nd[:, da:], new.decoder_nd]),
+        bias_baseline=shift_D[:da].clone(),
+        bias_incoming=shift_D[da:].clone(),
+        threshold=threshold,
+        norm_baseline=data.norms[0],
+        norm_incoming=data.norms[1],
+    )

@@ -1,0 +1,211 @@
+"""From latents to features: the candidates with their evidence, in the order in which they matter for behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gate.activations.align import align
+from gate.activations.harvest import render_documents
+from gate.activations.types import Answered, Document, Paired
+from gate.crosscoder.types import DFC
+from gate.features.contexts import top_contexts
+from gate.features.effect import Effect, locate, measure_effects, strongest_positions
+from gate.features.exclusivity import predictability, replication
+from gate.features.firing import Firing, firing_of
+from gate.features.surprise import Lift, surprise_lift
+from gate.features.types import SIGN, Feature, Kind
+from gate.models.engine import Engine
+from gate.policy.types import Novelty
+from gate.schema import NotRun, Side
+from gate.statistics import Estimate, mean_estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CANDIDATES = 48  # latents whose evidence is gathered in full
+MIN_LIFT = 0.25  # nats: candidates below this are not worth a forward pass
+MIN_REPLICATION = 0.5  # firing correlation with a latent of the second seed
+MIN_EFFECT = 0.01  # nats of KL when the latent is removed
+
+
+class Pair(NamedTuple):
+    """Both engines and the blocks after which they are read."""
+
+    baseline: Engine
+    incoming: Engine
+    baseline_layer: int
+    incoming_layer: int
+
+    def engine(self, side: Side) -> Engine:
+        """The engine of one side."""
+        return self.baseline if side == "baseline" else self.incoming
+
+    def layer(self, side: Side) -> int:
+        """The block of one side."""
+        return self.baseline_layer if side == "baseline" else self.incoming_layer
+
+
+class Corpus(NamedTuple):
+    """The paired activations with the texts they come from."""
+
+    paired: Paired
+    documents: tuple[Document, ...]
+    answered: tuple[Answered, ...]
+
+
+def find_features(
+    pair: Pair,
+    corpus: Corpus,
+    dfc: DFC,
+    second: DFC,
+    novelty: Novelty,
+    *,
+    seed: int,
+    level: float,
+    tick: Callable[[int], None] | None = None,
+) -> tuple[Feature, ...]:
+    """Evidence for the latents with the highest surprise lift, strongest first. `second` is the DFC of another seed."""
+    firing = firing_of(dfc, corpus.paired, corpus.documents)
+    twin = firing_of(second, corpus.paired, corpus.documents)
+    lift = surprise_lift(firing, seed=seed, level=level)
+    latents = _candidates(lift, novelty.min_documents)
+    if not latents:
+        return ()
+    sides = [_side(dfc, latent) for latent in latents]
+    found = replication(firing, twin, latents)
+    predicted = _predictability(dfc, firing, latents, corpus.paired)
+    effects = _effects(pair, corpus, dfc, firing, latents, sides)
+    features = []
+    for i, latent in enumerate(latents):
+        features.append(
+            _feature(dfc, latent, sides[i], firing, lift, found[i], predicted[latent], effects[latent], corpus, novelty, seed)
+        )
+        if tick:
+            tick(1)
+    return tuple(sorted(features, key=lambda f: (not f.significant, -f.surprise_lift.interval.low, f.latent)))
+
+
+def _candidates(lift: Lift, min_documents: int) -> list[int]:
+    order = np.lexsort((np.arange(len(lift.value)), -lift.low))
+    keep = [int(i) for i in order if lift.low[i] >= MIN_LIFT and lift.documents[i] >= min_documents]
+    return keep[:CANDIDATES]
+
+
+def _side(dfc: DFC, latent: int) -> Side:
+    return "baseline" if dfc.kind(latent) == "removed" else "incoming"
+
+
+def _kind(dfc: DFC, latent: int) -> Kind:
+    kind = dfc.kind(latent)
+    return "rewired" if kind == "shared" else ("added" if kind == "added" else "removed")
+
+
+def _predictability(dfc: DFC, firing: Firing, latents: list[int], paired: Paired) -> dict[int, float | NotRun]:
+    """How well the *other* model predicts each exclusive latent; shared latents are in both by construction."""
+    result: dict[int, float | NotRun] = {
+        latent: NotRun(not_run="a shared latent belongs to both models") for latent in latents if dfc.kind(latent) == "shared"
+    }
+    for kind, other in (("added", paired.baseline), ("removed", paired.incoming)):
+        mine = [latent for latent in latents if dfc.kind(latent) == kind]
+        if mine:
+            for latent, value in zip(mine, predictability(firing, mine, other), strict=True):
+                result[latent] = NotRun(not_run="too few held-out positions") if value is None else value
+    return result
+
+
+def _effects(
+    pair: Pair, corpus: Corpus, dfc: DFC, firing: Firing, latents: list[int], sides: list[Side]
+) -> dict[int, Effect]:
+    """Removal effect of every candidate, in the model that has it."""
+    both = {
+        "baseline": render_documents(pair.baseline, corpus.documents, corpus.answered),
+        "incoming": render_documents(pair.incoming, corpus.documents, corpus.answered),
+    }
+    aligned = [align(old, new) for old, new in zip(both["baseline"], both["incoming"], strict=True)]
+    first_D = np.searchsorted(firing.document_N, np.arange(len(corpus.documents)))
+    results: dict[int, Effect] = {}
+    for side in ("baseline", "incoming"):
+        mine = [latent for latent, own in zip(latents, sides, strict=True) if own == side]
+        if not mine:
+            continue
+        author = 1 if side == "incoming" else -1
+        tokens = [[p.incoming if side == "incoming" else p.baseline for p in ps] for ps in aligned]
+        places = [strongest_positions(firing, latent, author) for latent in mine]
+        located = [locate(firing, first_D, tokens, both[side], where) for where in places]
+        rows = [_contribution(dfc, side, firing, latent, where) for latent, where in zip(mine, places, strict=True)]
+        results.update(zip(mine, measure_effects(pair.engine(side), pair.layer(side), located, rows), strict=True))
+    return results
+
+
+def _contribution(dfc: DFC, side: Side, firing: Firing, latent: int, positions: NDArray[np.int64]) -> Tensor:
+    """[P, d]: what the latent adds to the residual at each position, in the model's own units."""
+    import torch
+
+    from gate.crosscoder.dfc import decoder_rows
+
+    where, values = firing.column(latent)
+    acts = torch.from_numpy(values[np.searchsorted(where, positions)]).float()
+    return acts[:, None] * decoder_rows(dfc, side, [latent])
+
+
+def _feature(
+    dfc: DFC,
+    latent: int,
+    side: Side,
+    firing: Firing,
+    lift: Lift,
+    found: float,
+    predicted: float | NotRun,
+    effect: Effect,
+    corpus: Corpus,
+    novelty: Novelty,
+    seed: int,
+) -> Feature:
+    from gate.schema import Interval
+
+    kind = _kind(dfc, latent)
+    surprise = Estimate(
+        value=float(lift.value[latent]), interval=Interval(low=float(lift.low[latent]), high=float(lift.high[latent]))
+    )
+    kl: Estimate | NotRun = (
+        mean_estimate(effect.kl, seed=seed) if len(effect.kl) else NotRun(not_run="it fires in no answer of this model")
+    )
+    lacks = _lacks(surprise, found, kl, novelty)
+    return Feature(
+        id=f"{SIGN[kind]}{latent}",
+        latent=latent,
+        kind=kind,
+        side=side,
+        documents=int(lift.documents[latent]),
+        density=len(firing.column(latent)[0]) / firing.acts.shape[0],
+        surprise_lift=surprise,
+        predictability=predicted,
+        replication=found,
+        effect=kl,
+        promoted=effect.promoted,
+        contexts=top_contexts(
+            latent, 1 if side == "incoming" else -1, firing, corpus.paired, corpus.documents, corpus.answered
+        ),
+        significant=not lacks,
+        why="surprise lift clear of the bound, found again by a second seed, removing it changes the next token"
+        if not lacks
+        else "; ".join(lacks),
+    )
+
+
+def _lacks(surprise: Estimate, found: float, effect: Estimate | NotRun, novelty: Novelty) -> Sequence[str]:
+    """What keeps a candidate from being called a real change."""
+    lacks = []
+    if surprise.interval.low < novelty.min_surprise_lift:
+        lacks.append(f"surprise lift not clear of {novelty.min_surprise_lift:g} nats")
+    if found < MIN_REPLICATION:
+        lacks.append(f"not found again by a second seed (correlation {found:.2f})")
+    if isinstance(effect, NotRun):
+        lacks.append(effect.not_run)
+    elif effect.interval.low < MIN_EFFECT:
+        lacks.append(f"removing it changes the next token by less than {MIN_EFFECT:g} nats")
+    return lacks

@@ -1,0 +1,57 @@
+"""Surprise lift: how much more surprising the text is where a latent fires than elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from gate.features.firing import Firing, sum_by
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DRAWS = 1000
+
+
+class Lift(NamedTuple):
+    """Per latent [F]: sum f s / sum f over answer positions minus the corpus mean of s, in nats, with a bootstrap interval
+    over prompts; and the number of documents it fires in. Latents that never fire in an answer have lift 0 and documents 0."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    documents: NDArray[np.int64]
+
+
+def surprise_lift(firing: Firing, *, seed: int, level: float, draws: int = DRAWS) -> Lift:
+    """Lift of every latent at once.
+
+    The unit of resampling is the prompt, not the token: positions of one answer, and the two answers to one prompt, are not
+    independent. With few prompts a percentile interval is too narrow, so its half-widths are stretched by sqrt(n / (n - 1)).
+    """
+    keep = firing.answer_N
+    weights = sparse.diags(keep.astype(np.float64)) @ firing.acts
+    groups = firing.prompt_D[firing.document_N]
+    count = int(firing.prompt_D.max()) + 1
+    mass = sum_by(groups, count, weights)  # [G, F] sum of f
+    hit = sum_by(groups, count, sparse.diags(firing.surprise_N) @ weights)  # [G, F] sum of f * s
+    size = np.bincount(groups[keep], minlength=count).astype(np.float64)
+    total = np.bincount(groups[keep], weights=firing.surprise_N[keep], minlength=count)
+    value = _ratio(hit.sum(0), mass.sum(0)) - total.sum() / size.sum()
+
+    rng = np.random.default_rng(seed)
+    picks = rng.multinomial(count, np.full(count, 1 / count), size=draws).astype(np.float64)
+    sample = _ratio(picks @ hit, picks @ mass) - (picks @ total / np.maximum(picks @ size, 1))[:, None]
+    low, high = np.quantile(sample, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    prompts = np.maximum((mass > 0).sum(0), 2)
+    stretch = np.sqrt(prompts / (prompts - 1))
+    fired = sum_by(firing.document_N, len(firing.prompt_D), weights) > 0
+    return Lift(value, value - (value - low) * stretch, value + (high - value) * stretch, fired.sum(0))
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

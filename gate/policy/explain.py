@@ -1,0 +1,282 @@
+"""What the schema finds wrong, in the words of someone who writes a policy, with the line it stands on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from gate.policy.patterns import BadPattern, compile_pattern
+from gate.policy.source import Broken, Listing, Mapping, Node, Place, Problem, Scalar, did_you_mean, quote
+from gate.policy.types import (
+    Actions,
+    Behaviour,
+    Corpus,
+    Floors,
+    Generation,
+    LengthScorer,
+    LexicalScorer,
+    Message,
+    Novelty,
+    Policy,
+    Prompt,
+    Site,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+Loc = tuple[int | str, ...]  # what pydantic calls a path into the value
+Path = Sequence[str | int]
+
+# The model that the mapping under a key is read with; "" is the whole policy.
+_MODELS: dict[str, type[BaseModel]] = {
+    "": Policy,
+    "generation": Generation,
+    "site": Site,
+    "corpus": Corpus,
+    "novelty": Novelty,
+    "floors": Floors,
+    "behaviours": Behaviour,
+    "on": Actions,
+    "elicit": Prompt,
+    "control": Prompt,
+    "prompts": Prompt,
+    "messages": Message,
+}
+_SCORERS: dict[str, type[BaseModel]] = {"lexical": LexicalScorer, "length": LengthScorer}
+_LISTS_OF_PROMPTS = frozenset({"elicit", "control", "prompts"})
+_FILE_LISTS = _LISTS_OF_PROMPTS | {"texts"}
+_NEEDED = {
+    "elicit": "add prompts that bring the behaviour out: a list, or {file: prompts.txt}",
+    "behaviours": "add at least one behaviour to watch",
+    "scorer": "say how answers are judged, for example {kind: lexical, any_of: ['\\bI cannot\\b']}",
+    "regression": "say which direction is worse: increase, decrease or either",
+    "version": "write 'version: 1'",
+    "name": "give the policy a short name, for example 'name: release'",
+    "any_of": "add at least one pattern",
+    "messages": "write text, or {messages: [{role: user, content: ...}]}",
+}
+_EXPECTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+def spell(path: Path) -> str:
+    """`behaviours[2].elicit[0]`; the empty path is "the policy"."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return f"`{text.removeprefix('.')}`" if text else "the policy"
+
+
+def explain(error: ValidationError, root: Node) -> list[Problem]:
+    """One problem per finding of the schema that is not a consequence of another one."""
+    details = error.errors(include_url=False, include_context=True)
+    located = [(_without_tags(detail["loc"]), detail) for detail in details]
+    guessed = {(path[:-1], guess) for path, detail in located if (guess := _meant(path, detail))}
+    problems = []
+    for path, detail in located:
+        node, reached = _walk(root, path)
+        if isinstance(node, Broken) or _follows(path, detail, node, guessed):
+            continue
+        place = node.place
+        if detail["type"] == "extra_forbidden" and isinstance(parent := _walk(root, path[:-1])[0], Mapping):
+            place = parent.keys[str(path[-1])]
+        message, hint = _words(reached, detail, node, path)
+        problems.append(Problem(place, message, hint))
+    return problems
+
+
+def _without_tags(loc: Loc) -> Loc:
+    """`loc` without the scorer's kind, which pydantic puts behind the key of a tagged union."""
+    return tuple(part for i, part in enumerate(loc) if i == 0 or loc[i - 1] != "scorer")
+
+
+def _walk(root: Node, path: Path) -> tuple[Node, list[str | int]]:
+    """The deepest node on `path` that exists in the file, and the path to it."""
+    node, reached = root, list[str | int]()
+    for part in path:
+        child = _child(node, part)
+        if child is None:
+            break
+        node = child
+        reached.append(part)
+    return node, reached
+
+
+def _child(node: Node, part: str | int) -> Node | None:
+    if isinstance(node, Mapping) and isinstance(part, str) and part in node.items:
+        return node.items[part]
+    if isinstance(node, Listing) and isinstance(part, int) and part < len(node.items):
+        return node.items[part]
+    return None
+
+
+def _follows(path: Loc, detail: ErrorDetails, node: Node, guessed: set[tuple[Loc, str]]) -> bool:
+    """Whether the finding only repeats another: a missing key that stands there misspelt, a list whose items are all wrong,
+    an id that is used twice (`find_bad_values` reports it with its line).
+    """
+    kind = detail["type"]
+    if kind == "missing":
+        misplaced = isinstance(node, Mapping) and "file" in node.items  # said at the key itself
+        return misplaced or (path[:-1], str(path[-1])) in guessed
+    if kind == "too_short":
+        return isinstance(node, Listing) and bool(node.items)
+    return kind == "value_error" and path == ("behaviours",)
+
+
+def _known_keys(path: Path, parent: Node | None = None) -> list[str]:
+    names = [part for part in path if isinstance(part, str)]
+    name = names[-1] if names else ""
+    if name == "scorer":
+        kind = parent.items.get("kind") if isinstance(parent, Mapping) else None
+        tag = kind.value if isinstance(kind, Scalar) else None
+        models = [model for known, model in _SCORERS.items() if known == tag] or list(_SCORERS.values())
+        return [field for model in models for field in model.model_fields]
+    return list(_MODELS[name].model_fields) if name in _MODELS else []
+
+
+def _meant(path: Loc, detail: ErrorDetails) -> str:
+    """The known key that an unknown one probably stands for."""
+    if detail["type"] != "extra_forbidden":
+        return ""
+    hint = did_you_mean(str(path[-1]), _known_keys(path[:-1]))
+    return hint.removeprefix("did you mean '").removesuffix("'?")
+
+
+def _words(reached: Path, detail: ErrorDetails, node: Node, path: Path) -> tuple[str, str]:
+    """Message and hint for one finding."""
+    kind, name = detail["type"], str(next((part for part in reversed(reached) if isinstance(part, str)), ""))
+    ctx = detail.get("ctx", {})
+    if kind == "missing":
+        lacking = str(path[-1])
+        return f"{spell(path)} is missing", _NEEDED.get(lacking, f"add '{lacking}:'")
+    if kind == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        where = f"in {spell(path[:-1])}" if len(path) > 1 else "at the top level"
+        if path[-1] == "file" and isinstance(path[-2] if len(path) > 1 else "", int):
+            return f"'file' {where} stands for one item", "{file: ...} must be the value of the whole list"
+        hint = did_you_mean(str(path[-1]), known) or f"known keys: {', '.join(known)}"
+        return f"unknown key {quote(str(path[-1]))} {where}", hint
+    if isinstance(node, Scalar) and node.value is None:
+        remove = "give it a value, or remove it"
+        return f"{spell(reached)} is empty", _NEEDED.get(name, remove) if reached[-1:] == [name] else remove
+    if kind == "union_tag_invalid":
+        kinds = re.findall(r"'([^']*)'", str(ctx["expected_tags"]))
+        close = did_you_mean(str(ctx["tag"]), kinds)
+        known_kinds = f"known kinds: {', '.join(kinds)}"
+        return f"{spell(reached)} has the unknown scorer kind {quote(str(ctx['tag']))}", f"{close} {known_kinds}".strip()
+    if kind == "union_tag_not_found":
+        return f"{spell(reached)} does not say its `kind`", f"known kinds: {', '.join(_SCORERS)}"
+    if kind == "literal_error":
+        options = str(ctx["expected"])
+        return f"{spell(reached)} must be {options}, not {_shown(node)}", _meant_option(node, options, name)
+    return _value_words(reached, detail, node, name)
+
+
+def _value_words(reached: Path, detail: ErrorDetails, node: Node, name: str) -> tuple[str, str]:
+    """Message and hint where the value itself is of the wrong type, size or form."""
+    kind, here = detail["type"], spell(reached)
+    ctx = detail.get("ctx", {})
+    is_prompt = isinstance(reached[-1] if reached else "", int) and name in _LISTS_OF_PROMPTS
+    if kind in _EXPECTED:
+        expected = "text or a mapping with `messages`" if is_prompt else _EXPECTED[kind]
+        return f"{here} must be {expected}, not {_shown(node)}", _type_hint(expected, node, name)
+    if kind in _BOUNDS:
+        key, words = _BOUNDS[kind]
+        return f"{here} must be {words} {ctx[key]:g}, not {_shown(node)}", "change the number"
+    if kind == "too_short":
+        return f"{here} is an empty list", _NEEDED.get(name, "add at least one item")
+    if kind == "string_too_short":
+        return f"{here} is empty text", "write something, or remove it"
+    if kind == "string_pattern_mismatch":
+        form = "use lower-case letters, digits and '-', a letter first, at most 64 characters"
+        return f"{here} is not a valid name: {_shown(node)}", form
+    if kind == "value_error":
+        return f"{here}: {ctx['error']}", _NEEDED["messages"] if is_prompt else "correct it"
+    return f"{here} is not valid: {_shown(node)}", "see docs/policy.md"
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node, Mapping):
+        return "a mapping"
+    if not isinstance(node, Scalar):
+        return "a list"
+    if isinstance(node.value, bool):
+        return "true" if node.value else "false"
+    if isinstance(node.value, str):
+        return f"the text {quote(node.value)}"
+    return "nothing" if node.value is None else f"the number {node.value}"
+
+
+def _type_hint(expected: str, node: Node, name: str) -> str:
+    if expected.startswith("text") and isinstance(node, Scalar):
+        return "put it in quotes"
+    if expected.endswith("number") and isinstance(node, Scalar) and isinstance(node.value, str):
+        return "write the number without quotes"
+    if expected == "a whole number" and isinstance(node, Scalar):
+        return "remove the decimals"
+    if expected == "a list":
+        return "begin each item with '- '" + (", or write {file: prompts.txt}" if name in _FILE_LISTS else "")
+    return "see docs/policy.md"
+
+
+def _meant_option(node: Node, options: str, name: str) -> str:
+    words = re.findall(r"'([^']*)'", options)
+    guess = did_you_mean(node.value, words) if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    return guess or _NEEDED.get(name, "use one of these")
+
+
+def find_bad_values(root: Node) -> list[Problem]:
+    """What the schema cannot see: ids used twice, patterns that do not compile, a length that no answer can have."""
+    problems, seen = [], dict[str, Place]()
+    for i, behaviour in enumerate(_items(root, "behaviours")):
+        if not isinstance(behaviour, Mapping):
+            continue
+        if isinstance(name := behaviour.items.get("id"), Scalar) and isinstance(name.value, str):
+            if name.value in seen:
+                message = f"`behaviours[{i}].id`: {quote(name.value)} is used twice (first in line {seen[name.value].line})"
+                problems.append(Problem(name.place, message, "give every behaviour its own id"))
+            seen.setdefault(name.value, name.place)
+        if isinstance(scorer := behaviour.items.get("scorer"), Mapping):
+            problems += _scorer(scorer, f"behaviours[{i}].scorer")
+    return problems
+
+
+def _items(node: Node, key: str) -> list[Node]:
+    inner = node.items.get(key) if isinstance(node, Mapping) else None
+    return inner.items if isinstance(inner, Listing) else []
+
+
+def _scorer(scorer: Mapping, where: str) -> Iterator[Problem]:
+    for key in ("any_of", "none_of"):
+        for j, pattern in enumerate(_items(scorer, key)):
+            if isinstance(pattern, Scalar) and isinstance(pattern.value, str):
+                compiled = compile_pattern(pattern.value)
+                if isinstance(compiled, BadPattern):
+                    at = f" at position {compiled.position}" if compiled.position >= 0 else ""
+                    message = f"`{where}.{key}[{j}]` is not a valid pattern: {compiled.reason}{at} in {quote(pattern.value)}"
+                    yield Problem(pattern.place, message, "correct the regular expression, or escape it with a backslash")
+    low, high = _whole(scorer, "min_words"), _whole(scorer, "max_words")
+    if low and high and low[0] > high[0]:
+        yield Problem(high[1], f"`{where}.max_words` ({high[0]}) is below min_words ({low[0]})", "swap them")
+
+
+def _whole(node: Mapping, key: str) -> tuple[int, Place] | None:
+    value = node.items.get(key)
+    return (value.value, value.place) if isinstance(value, Scalar) and isinstance(value.value, int) else None

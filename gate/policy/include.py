@@ -1,0 +1,178 @@
+"""`{file: prompts.txt}` in place of a list: one item a line, in a file below the policy's folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from gate.policy.source import (
+    MAX_COST,
+    MAX_DEPTH,
+    NODE_COST,
+    Broken,
+    Listing,
+    Mapping,
+    Node,
+    Place,
+    Problem,
+    Scalar,
+    Stop,
+    decode,
+    did_you_mean,
+    quote,
+)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SUFFIXES = (".txt", ".jsonl")
+
+
+@dataclass(slots=True)
+class Includer:
+    """Replaces every `{file: ...}` of a policy by its items; what cannot be read becomes `Broken` and a problem.
+
+    `folder` is the policy's folder as the user names it; `budget` bounds all included files together.
+    """
+
+    folder: Path
+    problems: list[Problem] = field(default_factory=list)
+    budget: int = MAX_COST
+
+    def policy(self, root: Node) -> Node:
+        """`root` with its `elicit`, `control`, `corpus.prompts` and `corpus.texts` filled in."""
+        if not isinstance(root, Mapping):
+            return root
+        items = dict(root.items)
+        if isinstance(behaviours := items.get("behaviours"), Listing):
+            filled = [self._lists(item, ("elicit", "control")) for item in behaviours.items]
+            items["behaviours"] = Listing(filled, behaviours.place)
+        if "corpus" in items:
+            items["corpus"] = self._lists(items["corpus"], ("prompts", "texts"))
+        return Mapping(items, root.keys, root.place)
+
+    def _lists(self, node: Node, names: tuple[str, ...]) -> Node:
+        if not isinstance(node, Mapping):
+            return node
+        items = {key: self._list(item) if key in names else item for key, item in node.items.items()}
+        return Mapping(items, node.keys, node.place)
+
+    def _list(self, node: Node) -> Node:
+        if not isinstance(node, Mapping):
+            return node
+        try:
+            return self._included(node)
+        except Stop as stop:
+            self.problems.append(stop.problem)
+        return Broken(node.place)
+
+    def _included(self, node: Mapping) -> Listing:
+        for key, place in node.keys.items():
+            if key != "file":
+                hint = did_you_mean(key, ["file"]) or "write a list, or {file: prompts.txt}"
+                _stop(place, f"unknown key {quote(key)} where a list is expected", hint)
+        value = node.items.get("file")
+        if not isinstance(value, Scalar) or not isinstance(value.value, str) or not value.value:
+            _stop(node.place, "`file` must be a relative path", "write {file: prompts.txt}")
+        path = self._resolve(value.value, value.place)
+        shown = str(self.folder / value.value)
+        text = self._read(path, shown, value.place)
+        lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+        as_json = path.suffix == ".jsonl"
+        items: list[Node] = []
+        for number, line in lines:
+            if line:
+                place = Place(shown, number)
+                self._spend(NODE_COST, value.place)
+                items.append(self._json(line, place) if as_json else Scalar(line, place))
+        if not items:
+            _stop(value.place, f"the file {quote(shown)} holds no items", "write one item a line")
+        return Listing(items, node.place)
+
+    def _resolve(self, name: str, place: Place) -> Path:
+        """The real path of a regular file below the policy's folder; symbolic links are followed before the check."""
+        if not name.isprintable() or Path(name).is_absolute():
+            _stop(place, f"the file {quote(name)} must be a path relative to the policy", "copy it below the policy's folder")
+        try:
+            home = self.folder.resolve(strict=True)
+            path = (home / name).resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "a loop of links"
+            _stop(place, f"the file {quote(name)} cannot be read: {reason.lower()}", "check the path")
+        if not path.is_relative_to(home):
+            _stop(place, f"the file {quote(name)} lies outside the policy's folder", "copy it below the policy's folder")
+        if not path.exists():
+            hint = did_you_mean(name, _siblings(home, path)) or f"it is looked for in the folder {str(self.folder)!r}"
+            _stop(place, f"the file {quote(name)} does not exist", hint)
+        if not path.is_file():
+            _stop(place, f"{quote(name)} is not a regular file", "name a .txt or .jsonl file")
+        if path.suffix not in _SUFFIXES:
+            hint = ".txt: one item a line; .jsonl: one JSON value a line"
+            _stop(place, f"the file {quote(name)} is neither .txt nor .jsonl", hint)
+        return path
+
+    def _read(self, path: Path, shown: str, place: Place) -> str:
+        try:
+            with path.open("rb") as stream:
+                data = stream.read(min(self.budget, MAX_COST) + 1)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            _stop(place, f"the file {quote(shown)} cannot be read: {reason}", "check its permissions")
+        self._spend(len(data), place)
+        return decode(data, shown)
+
+    def _spend(self, cost: int, place: Place) -> None:
+        self.budget -= cost
+        if self.budget < 0:
+            _stop(place, f"the policy's files hold more than {MAX_COST // 1_000_000} MB", "use fewer or shorter prompts")
+
+    def _json(self, line: str, place: Place) -> Node:
+        try:
+            value = json.loads(line, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        except RecursionError:
+            _stop(place, f"is nested more than {MAX_DEPTH} levels deep", 'write text or {"messages": [...]}')
+        except ValueError as error:
+            reason = error.msg.lower() if isinstance(error, json.JSONDecodeError) else str(error)
+            _stop(place, f"not valid JSON: {reason}", 'each line is a JSON string or {"messages": [...]}')
+        if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+            _stop(place, "holds half of a surrogate pair", "write the character itself, in UTF-8")
+        return self._node(value, place, 0)
+
+    def _node(self, value: object, place: Place, depth: int) -> Node:
+        self._spend(NODE_COST, place)
+        if depth > MAX_DEPTH:
+            _stop(place, f"is nested more than {MAX_DEPTH} levels deep", 'write text or {"messages": [...]}')
+        if isinstance(value, _Pairs):
+            items: dict[str, Node] = {}
+            for key, item in value:
+                if key in items:
+                    _stop(place, f"the key {quote(key)} stands twice in one object", "remove one of them")
+                items[key] = self._node(item, place, depth + 1)
+            return Mapping(items, dict.fromkeys(items, place), place)
+        if isinstance(value, list):
+            return Listing([self._node(item, place, depth + 1) for item in value], place)
+        if isinstance(value, float) and not math.isfinite(value):
+            _stop(place, "a number is too large", 'write text or {"messages": [...]}')
+        assert value is None or isinstance(value, str | int | float | bool)
+        return Scalar(value, place)
+
+
+def _siblings(home: Path, missing: Path) -> list[str]:
+    """Names that could have been meant, relative to `home`."""
+    if not missing.parent.is_dir():
+        return []
+    return [path.relative_to(home).as_posix() for path in missing.parent.iterdir() if path.suffix in _SUFFIXES]
+
+
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object as its pairs, so that duplicate keys are seen."""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _stop(place: Place, message: str, hint: str) -> NoReturn:
+    raise Stop(Problem(place, message, hint))

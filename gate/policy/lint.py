@@ -1,0 +1,139 @@
+"""What is wrong with a policy, and what is merely unwise: every message at once, with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import NormalDist
+from typing import Literal
+
+from gate.errors import PolicyError, printable
+from gate.policy.load import read_policy
+from gate.policy.patterns import BadPattern, compile_pattern, matches_empty, seems_slow
+from gate.policy.source import Listing, Mapping, Node, Place, Problem, quote
+from gate.policy.types import Behaviour, LengthScorer, LexicalScorer, Policy, Prompt
+from gate.schema import Record
+
+
+class LintMessage(Record):
+    """One remark about a policy file. `where` is `file:line`; an error keeps the policy from loading."""
+
+    level: Literal["error", "warning"]
+    where: str
+    message: str
+
+
+def lint_policy(path: Path) -> tuple[LintMessage, ...]:
+    """All errors of the policy file `path`; where there are none, all warnings. In the order of the file."""
+    try:
+        reading = read_policy(path)
+    except PolicyError as error:
+        text = error.message.removeprefix(f"{error.where}: ")
+        return (_message("error", error.where, text, error.hint),)
+    if reading.policy is None or reading.root is None:
+        return tuple(_message("error", str(found.place), found.message, found.hint) for found in reading.problems)
+    shown = str(path)
+    warnings = sorted(_warnings(reading.policy, reading.root), key=lambda found: (found.place.file != shown, found.place))
+    return tuple(_message("warning", str(found.place), found.message, found.hint) for found in warnings)
+
+
+def _message(level: Literal["error", "warning"], where: str, text: str, hint: str) -> LintMessage:
+    return LintMessage(level=level, where=printable(where), message=printable(f"{text}; {hint}" if hint else text))
+
+
+def _at(node: Node, *path: str | int) -> Node:
+    """The node on `path`, or the deepest one that the file spells out (the rest are defaults)."""
+    for part in path:
+        if isinstance(node, Mapping) and isinstance(part, str) and part in node.items:
+            node = node.items[part]
+        elif isinstance(node, Listing) and isinstance(part, int):
+            node = node.items[part]
+        else:
+            break
+    return node
+
+
+def _warnings(policy: Policy, root: Node) -> Iterator[Problem]:
+    for i, behaviour in enumerate(policy.behaviours):
+        here, node = f"behaviours[{i}]", _at(root, "behaviours", i)
+        yield from _prompts(policy, behaviour, node, here)
+        if isinstance(behaviour.scorer, LexicalScorer):
+            yield from _patterns(behaviour.scorer, node, here)
+        else:
+            yield from _lengths(policy, behaviour.scorer, node, here)
+    yield from _repeated(policy.corpus.prompts, _at(root, "corpus", "prompts"), "corpus.prompts")
+    yield from _repeated(policy.corpus.texts, _at(root, "corpus", "texts"), "corpus.texts")
+    if not policy.corpus.prompts and not policy.corpus.texts:
+        hint = "add neutral prompts or texts to `corpus`"
+        yield Problem(_at(root, "corpus").place, "`corpus` is empty: changes that no behaviour watches can hardly show", hint)
+
+
+def _prompts(policy: Policy, behaviour: Behaviour, node: Node, here: str) -> Iterator[Problem]:
+    elicit = _at(node, "elicit")
+    count, floor = len(behaviour.elicit), policy.floors.min_prompts
+    if count < floor:
+        lacking = f"`{here}.elicit` has {_count(count, 'prompt')}, below floors.min_prompts ({floor})"
+        yield Problem(elicit.place, f"{lacking}: {behaviour.id!r} will be inconclusive", f"add {floor - count} or more")
+    elif behaviour.tolerance >= (reach := largest_clear_drift(count, policy.confidence)):
+        message = f"with {_count(count, 'prompt')} not even a complete change of {behaviour.id!r} is clear of its tolerance"
+        hint = f"add prompts to `{here}.elicit`, or lower the tolerance from {behaviour.tolerance:g} to below {reach:.2f}"
+        yield Problem(elicit.place, message, hint)
+    if not behaviour.control:
+        message = f"`{here}` has no control prompts: matching features and side effects of steering cannot be measured"
+        yield Problem(_at(node, "control").place, message, f"add similar prompts that should not show {behaviour.id!r}")
+    yield from _repeated(behaviour.elicit, elicit, f"{here}.elicit")
+    yield from _repeated(behaviour.control, _at(node, "control"), f"{here}.control")
+    eliciting = set(behaviour.elicit)
+    for j, prompt in enumerate(behaviour.control):
+        if prompt in eliciting:
+            message = f"`{here}.control[{j}]` stands in `elicit` too: {quote(prompt.text)}"
+            yield Problem(_at(node, "control", j).place, message, "remove one of them")
+
+
+def largest_clear_drift(prompts: int, confidence: float) -> float:
+    """Lower bound of the paired interval when *every* answer changes: no tolerance at or above it can ever be exceeded.
+
+    Newcombe (1998), method 10, at 0 of n against n of n: 1 - sqrt(2) z^2 / (n + z^2).
+    """
+    square = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    return float(1 - 2**0.5 * square / (prompts + square))
+
+
+def _repeated(items: tuple[Prompt, ...] | tuple[str, ...], node: Node, here: str) -> Iterator[Problem]:
+    first: dict[Prompt | str, Place] = {}
+    for j, item in enumerate(items):
+        place = _at(node, j).place
+        if item in first:
+            text = item.text if isinstance(item, Prompt) else item
+            before = f"line {first[item].line}" if first[item].file == place.file else str(first[item])
+            yield Problem(place, f"`{here}[{j}]` repeats {before}: {quote(text)}", "remove one of them: it counts twice")
+        first.setdefault(item, place)
+
+
+def _patterns(scorer: LexicalScorer, node: Node, here: str) -> Iterator[Problem]:
+    for key, patterns in (("any_of", scorer.any_of), ("none_of", scorer.none_of)):
+        for j, pattern in enumerate(patterns):
+            where, place = f"`{here}.scorer.{key}[{j}]`", _at(node, "scorer", key, j).place
+            compiled = compile_pattern(pattern)
+            assert not isinstance(compiled, BadPattern), "the loader has refused it"
+            if matches_empty(compiled):
+                effect = "every answer exhibits the behaviour" if key == "any_of" else "no answer exhibits the behaviour"
+                yield Problem(place, f"{where} matches the empty string: {effect}", f"make {quote(pattern)} match something")
+            elif seems_slow(pattern, compiled):
+                message = f"{where} takes very long on some answers (catastrophic backtracking): {quote(pattern)}"
+                yield Problem(place, message, "avoid alternatives that overlap inside a repeated group")
+            if key == "none_of" and pattern in scorer.any_of:
+                yield Problem(place, f"{where} is one of `any_of` too: it cancels it", f"remove {quote(pattern)} from one")
+
+
+def _lengths(policy: Policy, scorer: LengthScorer, node: Node, here: str) -> Iterator[Problem]:
+    place, limit = _at(node, "scorer").place, policy.generation.max_new_tokens
+    if scorer.min_words == 0 and scorer.max_words is None:
+        yield Problem(place, f"`{here}.scorer` has no bound: every answer exhibits the behaviour", "set min_words or max_words")
+    if scorer.min_words > limit:
+        message = f"`{here}.scorer.min_words` ({scorer.min_words}) exceeds generation.max_new_tokens ({limit})"
+        yield Problem(place, f"{message}: hardly an answer can be so long", "raise max_new_tokens")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

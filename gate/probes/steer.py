@@ -1,0 +1,75 @@
+"""Steered answers, judged: every job of every behaviour goes to the engine as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from gate.models.engine import Engine
+from gate.models.types import Intervention
+from gate.probes.stats import fluency, natural_floor
+
+Ids = tuple[int, ...]
+
+
+class Job(NamedTuple):
+    """One prompt (token ids, decision position last) under one intervention."""
+
+    prompt: Ids
+    intervention: Intervention | None
+
+
+class Judged(NamedTuple):
+    """Whether the answer exhibits the behaviour, and whether it is still text."""
+
+    exhibits: bool
+    fluent: bool
+
+
+class Judge:
+    """Scores answers and measures their fluency under the *unsteered* model.
+
+    `floor` is learnt from the model's own natural answers: an answer is fluent if its median per-token log-probability is not far
+    below theirs and nothing in it repeats degenerately.
+    """
+
+    def __init__(self, engine: Engine, layer: int, score: Callable[[str], bool]) -> None:
+        self._engine = engine
+        self._layer = layer
+        self._score = score
+        self._floor = float("-inf")
+
+    def learn(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> None:
+        """Set the fluency floor from natural answers."""
+        natural = self._logprobs([(p, a) for p, a in zip(prompts, answers, strict=True) if a])
+        self._floor = natural_floor(list(natural.values()))
+
+    def judge(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[Judged]:
+        """One verdict per (prompt, answer)."""
+        logprobs = self._logprobs([pair for pair in dict.fromkeys(pairs) if pair[1]])
+        verdicts = {}
+        for pair in dict.fromkeys(pairs):
+            fluent = bool(pair[1]) and fluency(logprobs[pair], pair[1], self._floor)
+            verdicts[pair] = Judged(self._score(self._engine.decode(pair[1])), fluent)
+        return [verdicts[pair] for pair in pairs]
+
+    def _logprobs(self, pairs: Sequence[tuple[Ids, Ids]]) -> dict[tuple[Ids, Ids], list[float]]:
+        unique = list(dict.fromkeys(pairs))
+        result = {}
+        for index, _, logprob_T in self._engine.harvest([prompt + answer for prompt, answer in unique], self._layer):
+            result[unique[index]] = logprob_T[len(unique[index][0]) :].tolist()
+        return result
+
+
+def run_jobs(
+    engine: Engine,
+    jobs: Sequence[Job],
+    max_new_tokens: int,
+    judge: Judge,
+    tick: Callable[[int], None] | None = None,
+) -> list[Judged]:
+    """Generate and judge all jobs."""
+    answers = engine.generate(
+        [job.prompt for job in jobs], max_new_tokens, [job.intervention for job in jobs], tick=tick
+    )
+    return judge.judge([(job.prompt, tuple(answer)) for job, answer in zip(jobs, answers, strict=True)])

@@ -1,0 +1,165 @@
+"""`gate explain`: everything that a verdict knows about one behaviour or one feature, in plain words."""
+
+from __future__ import annotations
+
+import difflib
+
+from gate.errors import UsageError
+from gate.features.types import SIGN, Context, Feature
+from gate.probes.types import Probe
+from gate.reports import words as w
+from gate.reports.escape import log_line
+from gate.reports.sparkline import dose_sparkline
+from gate.schema import NotRun
+from gate.verdict.types import Finding, Verdict
+
+_MAX_EXAMPLES = 5
+_MAX_LISTED = 40
+
+
+def explain(verdict: Verdict, name: str) -> str:
+    """A page of text about `name`: a behaviour id, or a feature id such as `+744` (`744` will do).
+
+    Safe for a terminal. Raises UsageError with the nearest names if the verdict knows no such name.
+    """
+    for finding in verdict.findings:
+        if finding.behaviour == name:
+            return _page(_behaviour(verdict, finding))
+    feature = _find_feature(verdict, name)
+    if feature is not None:
+        return _page(_feature(verdict, feature))
+    raise _unknown(verdict, name)
+
+
+def _page(lines: list[str]) -> str:
+    """Blank lines separate paragraphs; every line is made safe on its own."""
+    safe = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" "))
+        safe.append(" " * indent + log_line(line))
+    return "\n".join(safe).rstrip() + "\n"
+
+
+def _find_feature(verdict: Verdict, name: str) -> Feature | None:
+    features = w.feature_by_id(verdict)
+    if name in features:
+        return features[name]
+    same_latent = [feature for feature in verdict.features if str(feature.latent) == name]
+    return same_latent[0] if len(same_latent) == 1 else None
+
+
+def _unknown(verdict: Verdict, name: str) -> UsageError:
+    behaviours = [finding.behaviour for finding in verdict.findings]
+    features = [feature.id for feature in verdict.features]
+    known = behaviours + features
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    suggestion = f"did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(
+        f"this verdict knows no behaviour or feature {name[:80]!r}",
+        f"{suggestion}behaviours: {_listed(behaviours)}; features: {_listed(features)}",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    if not names:
+        return "none"
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more
+
+
+def _behaviour(verdict: Verdict, finding: Finding) -> list[str]:
+    lines = [
+        f"{finding.behaviour}: {finding.title}",
+        f"{finding.status.upper()}  {finding.reason}",
+        "",
+        "What was measured",
+        f"  {w.drift_sentence(finding.drift)}",
+    ]
+    lines += ["", "The features that go with it", *_matches(verdict, finding)]
+    lines += ["", "Do they cause it?", *_probe(finding.probe)]
+    if finding.examples:
+        lines += ["", "Answers side by side"]
+        for example in finding.examples[:_MAX_EXAMPLES]:
+            lines += [
+                f"  asked     {log_line(example.prompt, 600)}",
+                f"  baseline  {log_line(example.baseline, 600)}{'  <- exhibits it' if example.baseline_exhibits else ''}",
+                f"  incoming  {log_line(example.incoming, 600)}{'  <- exhibits it' if example.incoming_exhibits else ''}",
+                "",
+            ]
+    return lines
+
+
+def _matches(verdict: Verdict, finding: Finding) -> list[str]:
+    features = w.feature_by_id(verdict)
+    if not finding.matches:
+        return ["  None. The change, if there is one, is not explained by a single feature that this run found."]
+    lines = []
+    for match in finding.matches:
+        feature = features.get(match.feature)
+        kind = "" if feature is None else f", {w.KIND[feature.kind]}"
+        promoted = "" if feature is None or not feature.promoted else f"; promotes {_tokens(feature)}"
+        lines.append(
+            f"  {match.feature}{kind}: tells eliciting from control prompts with AUROC {match.auroc:.2f} (q = {match.q_value:.2g}), "
+            f"surprise {w.signed(match.surprise, 1)} nats there{promoted}"
+        )
+    return lines
+
+
+def _probe(probe: Probe | NotRun) -> list[str]:
+    if isinstance(probe, NotRun):
+        return [f"  Not tried: {probe.not_run}."]
+    lines = [f"  {'Yes' if probe.confirmed else 'Not shown'}: {probe.why}"]
+    for curve in w.ordered_curves(probe):
+        lines.append(f"  {dose_sparkline(curve)}  {w.curve_sentence(curve, probe.bundle)}")
+    lines.append(f"  {w.mediation_sentence(probe.mediation)}")
+    return lines
+
+
+def _feature(verdict: Verdict, feature: Feature) -> list[str]:
+    lines = [
+        f"{feature.id}: a {feature.kind} feature ({SIGN[feature.kind]}), {w.KIND[feature.kind]}",
+        f"{'Significant' if feature.significant else 'Not significant'}: {feature.why}",
+        "",
+        "What it does",
+        f"  It fires in {w.count(feature.documents, 'document')}, at {feature.density:.2%} of all compared positions.",
+        f"  {w.surprise_sentence(feature)}",
+        f"  {w.predictability_sentence(feature)}",
+        f"  {w.replication_sentence(feature)}",
+        f"  {w.effect_sentence(feature)}",
+    ]
+    if feature.promoted:
+        lines.append(f"  It makes these next tokens likelier: {_tokens(feature)}")
+    roles = _roles(verdict, feature)
+    if roles:
+        lines += ["", "Where it matters", *(f"  {role}" for role in roles)]
+    if feature.contexts:
+        lines += ["", "Where it fires (strongest text in brackets)"]
+        for context in feature.contexts[:_MAX_EXAMPLES]:
+            lines += [*_context(context), ""]
+    return lines
+
+
+def _context(context: Context) -> list[str]:
+    author = "neutral text" if context.author is None else f"text of {w.side_words(context.author)}"
+    marked = "".join(f"[{span.text}]" if span.activation >= 0.5 else span.text for span in context.spans)
+    return [
+        f"  asked     {log_line(context.prompt, 600)}",
+        f"  fires in  {log_line(marked, 900)}  ({author}, surprise {w.signed(context.surprise, 1)} nats)",
+        f"  baseline  {log_line(context.baseline_answer, 600)}",
+        f"  incoming  {log_line(context.incoming_answer, 600)}",
+    ]
+
+
+def _roles(verdict: Verdict, feature: Feature) -> list[str]:
+    roles = []
+    for finding in verdict.findings:
+        if feature.id in w.causes(finding) or any(match.feature == feature.id for match in finding.matches):
+            roles.append(f"{finding.behaviour} ({finding.status}): {w.mechanism_short(finding).replace('–', 'not probed')}")
+    for novel in verdict.novel:
+        if feature.id == novel.feature or feature.id in novel.family:
+            roles.append(f"listed for review ({novel.status}): {novel.reason}")
+    return roles
+
+
+def _tokens(feature: Feature) -> str:
+    return ", ".join(f"“{shift.token.strip() or shift.token}” ({w.signed(shift.shift, 1)})" for shift in feature.promoted[:8])

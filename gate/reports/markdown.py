@@ -1,0 +1,150 @@
+"""`report.md`: the verdict as a comment on a pull request."""
+
+from __future__ import annotations
+
+from gate.behaviours.types import Example
+from gate.features.types import Feature
+from gate.models.types import ModelRef
+from gate.probes.types import Probe
+from gate.reports import words as w
+from gate.reports.escape import markdown_code as code
+from gate.reports.escape import markdown_text as text
+from gate.schema import NotRun
+from gate.verdict.types import Finding, Verdict
+
+# GitHub refuses comments above 65,536 characters, GitLab and Bitbucket allow more.
+MAX_CHARACTERS = 64_000
+
+MARK = {"fail": "❌ fail", "inconclusive": "❓ inconclusive", "warn": "⚠️ warn", "note": "📝 note", "pass": "✅ pass"}
+
+_MAX_EXAMPLES = 4
+_MAX_FEATURES = 4
+_MAX_ROWS = 100
+
+
+def render(verdict: Verdict) -> str:
+    """`verdict` as GitHub-flavoured Markdown below `MAX_CHARACTERS`. Sections that do not fit are left out, and counted."""
+    sections = [_head(verdict), _table(verdict)]
+    sections += [_finding(verdict, finding) for finding in w.ranked(verdict.findings) if finding.status not in ("pass", "note")]
+    if verdict.novel:
+        sections.append(_novel(verdict))
+    sections.append(_run(verdict))
+    return _fit(sections)
+
+
+def _fit(sections: list[str]) -> str:
+    """As many whole sections as fit, in order, with a note of how many were left out."""
+    kept: list[str] = []
+    left_out = 0
+    room = MAX_CHARACTERS - 200
+    for section in sections:
+        if len(section) + 2 > room:
+            left_out += 1
+            continue
+        room -= len(section) + 2
+        kept.append(section)
+    if left_out:
+        kept.append(f"*{w.count(left_out, 'section')} left out for length: `report.html` has everything.*")
+    return "\n\n".join(kept) + "\n"
+
+
+def _head(verdict: Verdict) -> str:
+    return "\n\n".join(
+        (
+            f"## {MARK[verdict.status]}: {text(verdict.baseline.name, 100)} → {text(verdict.incoming.name, 100)}",
+            f"**{text(verdict.summary)}**",
+            w.NEXT_STEP[verdict.status],
+        )
+    )
+
+
+def _table(verdict: Verdict) -> str:
+    lines = ["| behaviour | finding | drift | features | removing them |", "| --- | --- | --- | --- | --- |"]
+    findings = w.ranked(verdict.findings)
+    lines += [_row(finding) for finding in findings[:_MAX_ROWS]]
+    if len(findings) > _MAX_ROWS:
+        lines.append(f"| … {w.count(len(findings) - _MAX_ROWS, 'behaviour')} more | | | | |")
+    return "\n".join(lines)
+
+
+def _row(finding: Finding) -> str:
+    drift = "–" if isinstance(finding.drift, NotRun) else f"{w.change(finding.drift)}<br>{w.shift(finding.drift)}"
+    names = w.causes(finding)
+    features = " ".join(code(name, 40, cell=True) for name in names[:_MAX_FEATURES])
+    if len(names) > _MAX_FEATURES:
+        features += f" and {len(names) - _MAX_FEATURES} more"
+    if names:
+        features += f"<br>{w.mechanism_short(finding)}"
+    mediation = "–" if isinstance(finding.probe, NotRun) else w.mediation_short(finding.probe.mediation)
+    cells = (text(finding.title, 120), MARK[finding.status], drift.replace("[", "\\["), features or "–", mediation.replace("[", "\\["))
+    return f"| {' | '.join(cells)} |"
+
+
+def _finding(verdict: Verdict, finding: Finding) -> str:
+    parts = [f"### {MARK[finding.status]}: {text(finding.title, 120)}", text(finding.reason)]
+    parts.append(text(w.drift_sentence(finding.drift)))
+    probe = finding.probe
+    if isinstance(probe, Probe):
+        best = w.best_curve(probe)
+        bullets = [] if best is None else [f"- {text(w.curve_sentence(best, probe.bundle))}"]
+        bullets.append(f"- {text(w.mediation_sentence(probe.mediation))}")
+        parts.append("\n".join(bullets))
+    elif finding.matches:
+        parts.append(text(f"The features were not probed: {probe.not_run}."))
+    features = w.feature_by_id(verdict)
+    known = [features[name] for name in w.causes(finding) if name in features]
+    if known:
+        parts.append("\n".join(_feature_line(feature) for feature in known[:_MAX_FEATURES]))
+    if finding.examples:
+        parts.append(_examples(finding.examples))
+    return "\n\n".join(parts)
+
+
+def _feature_line(feature: Feature) -> str:
+    promoted = " ".join(code(shift.token, 30) for shift in feature.promoted[:6])
+    promotes = f"; promotes {promoted}" if promoted else ""
+    lift = w.signed(feature.surprise_lift.value, 1)
+    return f"- {code(feature.id, 40)} {w.KIND[feature.kind]}, surprise {lift} nats, in {w.count(feature.documents, 'document')}{promotes}"
+
+
+def _examples(examples: tuple[Example, ...]) -> str:
+    lines = ["| prompt | baseline | incoming |", "| --- | --- | --- |"]
+    for example in examples[:_MAX_EXAMPLES]:
+        cells = (code(answer, 240, cell=True) for answer in (example.prompt, example.baseline, example.incoming))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "<details><summary>Changed answers</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+
+
+def _novel(verdict: Verdict) -> str:
+    features = w.feature_by_id(verdict)
+    parts = ["### Changes that no behaviour explains", "The policy does not watch for these. Someone should look at them."]
+    lines = []
+    for novel in verdict.novel:
+        lines.append(f"- {MARK[novel.status]} {code(novel.feature, 40)}: {text(novel.reason, 600)}")
+        feature = features.get(novel.feature)
+        if feature is not None and feature.promoted:
+            lines.append(f"  - promotes {' '.join(code(shift.token, 30) for shift in feature.promoted[:8])}")
+        if feature is not None and feature.contexts:
+            context = feature.contexts[0]
+            lines.append(f"  - for example, after {code(context.prompt, 160)}: {code(context.incoming_answer, 240)}")
+    parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _run(verdict: Verdict) -> str:
+    run, versions = verdict.run, verdict.run.versions
+    lines = [
+        f"- baseline {_model(verdict.baseline)}",
+        f"- incoming {_model(verdict.incoming)}",
+        f"- policy {code(verdict.policy.name, 80)} ({code(w.short_digest(verdict.policy.digest))}), "
+        f"{w.count(verdict.policy.behaviours, 'behaviour')}",
+        f"- profile {code(run.profile, 40)}, engine {code(run.engine, 40)} on {code(run.device, 40)}, seed {run.seed}, "
+        f"layers {run.baseline_layer} and {run.incoming_layer}",
+        f"- gate {code(versions.gate, 40)}, torch {code(versions.torch, 40)}, transformers {code(versions.transformers, 40)}",
+    ]
+    lines += [f"- {text(note, 600)}" for note in verdict.notes[:20]]
+    return "<details><summary>Models, policy and settings</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+
+
+def _model(model: ModelRef) -> str:
+    return f"{code(model.source, 200)} ({code(model.architecture, 60)}, digest {code(w.short_digest(model.digest))})"

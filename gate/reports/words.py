@@ -1,0 +1,266 @@
+"""What figures mean in plain words: shared by every report, so that they all say the same."""
+
+from __future__ import annotations
+
+import math
+
+from gate.behaviours.types import Drift
+from gate.features.types import Feature, Kind
+from gate.probes.types import Curve, DosePoint, Mediation, Probe
+from gate.schema import Interval, NotRun, Side, Status
+from gate.verdict.types import Finding, Verdict
+
+MINUS = "\N{MINUS SIGN}"
+
+STATUS_ORDER: tuple[Status, ...] = ("fail", "inconclusive", "warn", "note", "pass")
+
+KIND: dict[Kind, str] = {
+    "added": "only in the incoming model",
+    "removed": "only in the baseline",
+    "rewired": "in both models, but it now leads to other output",
+}
+
+BASIS: dict[str, str] = {
+    "drift": "the rate moved",
+    "drift-with-mechanism": "the rate moved, and the features behind it are confirmed",
+    "latent-switch": "a confirmed feature, no drift on these prompts",
+    "unconfirmed-match": "a matching feature, no confirmed effect",
+    "no-change": "no change",
+    "improvement": "the rate moved the right way",
+    "no-evidence": "not enough evidence",
+    "identical": "the models are identical",
+}
+
+NEXT_STEP: dict[str, str] = {
+    "fail": "Keep the baseline. A watched behaviour got worse: the failing findings below name it and show its evidence.",
+    "warn": "Nothing watched got worse on these prompts, but the warnings below need a person's decision before the swap.",
+    "pass": "No watched behaviour got worse within what this policy and its prompts can see.",
+    "inconclusive": "This is not a pass. The evidence does not allow a verdict: see what is missing below, then run again.",
+}
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("behaviour", "Something the policy watches in answers: prompts that elicit it, control prompts that should not, and a scorer."),
+    ("drift", "The incoming model's rate of a behaviour minus the baseline's, on the same prompts. In percentage points."),
+    ("interval", "The range that the true figure lies in, at the stated confidence. A finding needs all of it beyond the tolerance."),
+    ("tolerance", "How many points the policy lets a behaviour get worse before it is a finding."),
+    ("feature", "A direction inside the models that fires on particular text, found by comparing both models' activations."),
+    ("added, removed, rewired", "A feature only the incoming model has (+), only the baseline has (-), or that both have but "
+     "that leads to other output now (~)."),
+    ("surprise", "How much likelier a text is under the model that wrote it than under the other, in nats. 0: they agree. "
+     "Each nat is a factor of 2.7."),
+    ("dose", "How strongly a feature is turned up (or down), in units of its own natural strength."),
+    ("control directions", "Random directions of the same strength. An effect counts only beyond what every one of them does."),
+    ("fluent", "Still normal text. A dose that breaks the text proves nothing and does not count."),
+    ("mediation", "The share of the drift that disappears when the features are removed from the model. 100%: all of it."),
+    ("bundle", "The matching features of a behaviour, taken together."),
+    ("AUROC", "How well a figure separates two groups. 0.5: not at all. 1: perfectly."),
+    ("FVU", "Fraction of variance unexplained: how much of a model's activity the comparison misses. 0: nothing."),
+)
+
+
+def percent(value: float) -> str:
+    """A share as whole per cent. A figure that is not quite 0% or 100% never shows as such."""
+    if 0 < value < 0.005:
+        return "<1%"
+    if 0.995 <= value < 1:
+        return ">99%"
+    return signed(100 * value, plus=False) + "%"
+
+
+def signed(value: float, digits: int = 0, *, plus: bool = True) -> str:
+    """A number with a real minus sign, a plus sign on request, and no negative zero."""
+    text = f"{abs(value):,.{digits}f}"
+    if not text.strip("0.,"):
+        return text
+    return (MINUS if value < 0 else "+" if plus else "") + text
+
+
+def points(value: float) -> str:
+    """A difference of rates in percentage points: `+62 pts`."""
+    return f"{signed(100 * value)} pts"
+
+
+def point_range(interval: Interval) -> str:
+    """An interval of a difference, in points: `[+49, +73]`."""
+    return f"[{signed(100 * interval.low)}, {signed(100 * interval.high)}]"
+
+
+def percent_range(interval: Interval) -> str:
+    """An interval of a rate: `39% to 61%`."""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def p_words(p: float) -> str:
+    """A p-value: `p = 0.032`, `p < 0.0001`."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    return f"p = {p:.2g}"
+
+
+def change(drift: Drift) -> str:
+    """Both rates: `4% → 66%`."""
+    return f"{percent(drift.baseline.value)} → {percent(drift.incoming.value)}"
+
+
+def shift(drift: Drift) -> str:
+    """The drift with its interval: `+62 pts [+49, +73]`."""
+    return f"{points(drift.value)} {point_range(drift.interval)}"
+
+
+def drift_sentence(drift: Drift | NotRun) -> str:
+    """Everything that was measured about the rate, in one or two sentences."""
+    if isinstance(drift, NotRun):
+        return f"Drift was not measured: {drift.not_run}."
+    return (
+        f"The rate went from {percent(drift.baseline.value)} to {percent(drift.incoming.value)} on {drift.incoming.n} prompts: "
+        f"{points(drift.value)}, {percent(drift.interval.level)} interval {point_range(drift.interval)}, tolerance "
+        f"{signed(100 * drift.tolerance, plus=False)} pts, adjusted {p_words(drift.p_adjusted)}. "
+        f"{drift.gained} prompts show it only with the incoming model, {drift.lost} only with the baseline."
+    )
+
+
+def target_words(target: str, bundle: tuple[str, ...] = ()) -> str:
+    """What was steered: `the bundle of 3 features`, or `feature +744`."""
+    if target == "bundle":
+        return f"the bundle of {count(len(bundle), 'feature')}" if bundle else "the bundle"
+    return f"feature {target}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 feature`, `3 features`, `1,204 documents`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def side_words(side: Side) -> str:
+    """The model of one side, for a sentence."""
+    return "the incoming model" if side == "incoming" else "the baseline"
+
+
+def point_at(curve: Curve, dose: float) -> DosePoint | None:
+    """The measured point of `curve` at `dose`."""
+    return next((point for point in curve.points if point.dose == dose), None)
+
+
+def extreme_control(curve: Curve, point: DosePoint) -> float | None:
+    """The rate of the control direction that went furthest in the direction of `curve` at `point`."""
+    if not point.controls:
+        return None
+    return max(point.controls) if curve.direction == "up" else min(point.controls)
+
+
+def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
+    """What turning the target up or down did, against the control directions."""
+    subject = f"Turning {target_words(curve.target, bundle)} {curve.direction} in {side_words(curve.side)}, on {curve.prompts} prompts"
+    start, best = point_at(curve, 0.0), point_at(curve, curve.best_dose)
+    if start is None or best is None:
+        return f"{subject}: {curve.why}"
+    moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {curve.best_dose:g}"
+    control = extreme_control(curve, best)
+    against = "" if control is None else f"; the furthest of {count(len(best.controls), 'control')} reached {percent(control)}"
+    return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {curve.why}"
+
+
+def mediation_short(mediation: Mediation | NotRun) -> str:
+    """`88% [75%, 98%]`, or a dash where it was not measured."""
+    if isinstance(mediation, NotRun):
+        return "–"
+    return f"{percent(mediation.removed)} [{percent(mediation.interval.low)}, {percent(mediation.interval.high)}]"
+
+
+def mediation_sentence(mediation: Mediation | NotRun) -> str:
+    """What removing the features did, against the control subspaces."""
+    if isinstance(mediation, NotRun):
+        return f"Removing the features was not tried: {mediation.not_run}."
+    controls = ""
+    if mediation.controls:
+        controls = f"; {count(len(mediation.controls), 'control')} removed at most {percent(max(mediation.controls))}"
+    return (
+        f"Removing the features from {side_words(mediation.side)} took the rate from {percent(mediation.before.value)} to "
+        f"{percent(mediation.after.value)} (the other model: {percent(mediation.reference)}). That is "
+        f"{percent(mediation.removed)} of the difference, interval {percent_range(mediation.interval)}{controls}. "
+        f"{'Confirmed' if mediation.confirmed else 'Not confirmed'}: {mediation.why}"
+    )
+
+
+def best_curve(probe: Probe | NotRun) -> Curve | None:
+    """The curve that shows most: confirmed before not, with room before saturated, then the largest effect."""
+    if isinstance(probe, NotRun) or not probe.curves:
+        return None
+    return max(probe.curves, key=lambda curve: (curve.confirmed, curve.room, curve.effect))
+
+
+def ordered_curves(probe: Probe) -> tuple[Curve, ...]:
+    """All curves, the most telling first; curves of the bundle before those of single features."""
+    return tuple(sorted(probe.curves, key=lambda c: (not c.confirmed, not c.room, c.target != "bundle", -c.effect)))
+
+
+def causes(finding: Finding) -> tuple[str, ...]:
+    """Ids of the features that a finding names: the probed bundle, or else the matches, strongest first."""
+    if isinstance(finding.probe, Probe) and finding.probe.bundle:
+        return finding.probe.bundle
+    return tuple(match.feature for match in finding.matches)
+
+
+def mechanism_short(finding: Finding) -> str:
+    """`confirmed`, `not confirmed`, or a dash where nothing was probed."""
+    if isinstance(finding.probe, NotRun):
+        return "–"
+    return "confirmed" if finding.probe.confirmed else "not confirmed"
+
+
+def feature_by_id(verdict: Verdict) -> dict[str, Feature]:
+    """The verdict's features by id."""
+    return {feature.id: feature for feature in verdict.features}
+
+
+def ranked(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Findings, the most urgent first; the policy's order within a status."""
+    return tuple(sorted(findings, key=lambda finding: STATUS_ORDER.index(finding.status)))
+
+
+def counts(verdict: Verdict) -> tuple[tuple[Status, int], ...]:
+    """How many findings have each status, the most urgent first; statuses without a finding are left out."""
+    totals = ((status, sum(finding.status == status for finding in verdict.findings)) for status in STATUS_ORDER)
+    return tuple((status, total) for status, total in totals if total)
+
+
+def short_digest(digest: str) -> str:
+    """The first twelve digits of a digest, without its `sha256:` prefix."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def surprise_sentence(feature: Feature) -> str:
+    """The surprise lift with its interval, and as a factor."""
+    lift, interval = feature.surprise_lift.value, feature.surprise_lift.interval
+    figures = f"Surprise lift {signed(lift, 1)} nats [{signed(interval.low, 1)}, {signed(interval.high, 1)}]"
+    if lift < 0.5:
+        return f"{figures}: where it fires, the models disagree no more than elsewhere."
+    factor = f"{math.exp(lift):,.0f} times" if lift < 14 else "over a million times"
+    return f"{figures}: where it fires, the text is about {factor} likelier under its author than under the other model."
+
+
+def predictability_sentence(feature: Feature) -> str:
+    """Whether the other model knows when the feature fires."""
+    value = feature.predictability
+    if isinstance(value, NotRun):
+        return f"Whether the other model could predict it was not measured: {value.not_run}."
+    meaning = "it holds the same information" if value >= 0.9 else "it holds part of it" if value >= 0.7 else "it does not hold it"
+    return f"A linear probe on the other model predicts its firing with AUROC {value:.2f}: {meaning}."
+
+
+def replication_sentence(feature: Feature) -> str:
+    """Whether a second training run found the same feature."""
+    value = feature.replication
+    if isinstance(value, NotRun):
+        return f"Replication was not measured: {value.not_run}."
+    meaning = "found again" if value >= 0.7 else "found again in part" if value >= 0.4 else "not found again"
+    return f"In a second training run its best counterpart correlates at {value:.2f}: {meaning}."
+
+
+def effect_sentence(feature: Feature) -> str:
+    """What removing the feature does to the next token."""
+    effect = feature.effect
+    if isinstance(effect, NotRun):
+        return f"Its effect on the next token was not measured: {effect.not_run}."
+    low, high = effect.interval.low, effect.interval.high
+    return f"Removing it changes the next-token distribution by {effect.value:.2f} nats [{low:.2f}, {high:.2f}] (KL divergence)."

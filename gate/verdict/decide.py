@@ -1,0 +1,301 @@
+"""The verdict: a pure function of the policy and the evidence. docs/statistics.md has the decision table.
+
+One principle decides every doubt: missing or unreliable evidence never turns into a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from gate.activations.types import Coverage
+from gate.behaviours.types import Drift, Measured
+from gate.crosscoder.types import Quality
+from gate.errors import printable
+from gate.features.types import Feature
+from gate.policy.types import Behaviour, Floors, Novelty, Policy
+from gate.probes.types import Probe
+from gate.schema import Estimate, NotRun, Status
+from gate.verdict import wording
+from gate.verdict.types import Finding, Novel
+
+Basis = Literal[
+    "drift",
+    "drift-with-mechanism",
+    "latent-switch",
+    "unconfirmed-match",
+    "no-change",
+    "improvement",
+    "no-evidence",
+    "identical",
+]
+Overall = Literal["pass", "warn", "fail", "inconclusive"]
+RANK: dict[Status, int] = {"pass": 0, "note": 1, "warn": 2, "inconclusive": 3, "fail": 4}
+IDENTICAL = "the files of both models are identical"
+
+
+@dataclass(frozen=True, slots=True)
+class DecideResult:
+    """The conclusions of a verdict. `features`: every given feature that a finding or the novel list refers to."""
+
+    status: Overall
+    summary: str
+    findings: tuple[Finding, ...]  # in the policy's order
+    novel: tuple[Novel, ...]  # largest effect first
+    features: tuple[Feature, ...]  # in the given order
+    notes: tuple[str, ...]
+
+
+class _Conclusion(NamedTuple):
+    status: Status
+    basis: Basis
+    reason: str
+
+
+def decide(
+    policy: Policy,
+    measured: Mapping[str, Measured | NotRun],
+    probes: Mapping[str, Probe | NotRun],
+    features: Sequence[Feature],
+    families: Mapping[str, tuple[str, ...]],
+    *,
+    coverage: Coverage | NotRun,
+    quality: Quality | NotRun,
+    notes: Sequence[str] = (),
+    identical: bool = False,
+) -> DecideResult:
+    """What the evidence means under `policy`.
+
+    `measured` and `probes` go by behaviour id; an id that is missing counts as not run. `families`: for a feature id the ids
+    that fire together with it. `notes` are passed through, the decision's own are added. `identical`: both models have the same
+    digest, so that nothing else needs to have been run. Pure and deterministic.
+    """
+    if identical:
+        return _identical(policy, notes)
+    problem = soundness(policy.floors, coverage, quality)
+    significant = {feature.id for feature in features if feature.significant}
+    findings = tuple(
+        _finding(
+            policy,
+            behaviour,
+            measured.get(behaviour.id, NotRun(not_run="it was not measured")),
+            probes.get(behaviour.id, NotRun(not_run="no matching feature and no clear drift: nothing to probe")),
+            significant,
+            problem,
+        )
+        for behaviour in policy.behaviours
+    )
+    novel, unlisted = _novel(policy.novelty, features, families, findings)
+    own = [f"No verdict on features: {problem}."] if problem else []
+    if unlisted:
+        own.append(f"{wording.count(unlisted, 'further novel feature')} of smaller effect left out (novelty.max_listed).")
+    statuses = [one.status for one in findings] + [one.status for one in novel] + (["inconclusive"] if problem else [])
+    status = overall(statuses)
+    referred = {match.feature for one in findings for match in one.matches}
+    referred |= {id_ for one in findings if not isinstance(one.probe, NotRun) for id_ in one.probe.bundle}
+    referred |= {id_ for one in novel for id_ in (one.feature, *one.family)}
+    return DecideResult(
+        status=status,
+        summary=_summary(policy, findings, novel, status, problem),
+        findings=findings,
+        novel=novel,
+        features=tuple(feature for feature in features if feature.id in referred),
+        notes=(*notes, *own),
+    )
+
+
+def needs_probe(policy: Policy, measured: Mapping[str, Measured | NotRun], features: Sequence[Feature]) -> tuple[str, ...]:
+    """Ids of the behaviours whose cause is worth interventions, in the policy's order: those with a clear drift or with a match
+    on a significant feature.
+    """
+    significant = {feature.id for feature in features if feature.significant}
+    wanted = []
+    for behaviour in policy.behaviours:
+        one = measured.get(behaviour.id)
+        if isinstance(one, Measured) and (one.drift.clear or any(match.feature in significant for match in one.matches)):
+            wanted.append(behaviour.id)
+    return tuple(wanted)
+
+
+def soundness(floors: Floors, coverage: Coverage | NotRun, quality: Quality | NotRun) -> str:
+    """Why the comparison of the insides cannot carry a conclusion; empty where it can."""
+    if isinstance(coverage, NotRun):
+        return f"the texts were not aligned ({printable(coverage.not_run)})"
+    if coverage.aligned == 0:
+        return "no position of the texts could be aligned"
+    if coverage.share < floors.min_coverage:
+        return (
+            f"only {wording.percent(coverage.share)} of the positions could be aligned, "
+            f"below the floor of {wording.percent(floors.min_coverage)}"
+        )
+    if isinstance(quality, NotRun):
+        return f"the crosscoder was not trained ({printable(quality.not_run)})"
+    for side, one in (("baseline", quality.baseline), ("incoming", quality.incoming)):
+        if one.fvu > floors.max_fvu:
+            return (
+                f"the crosscoder leaves {wording.percent(one.fvu)} of the {side} model's variance unexplained, "
+                f"above the limit of {wording.percent(floors.max_fvu)}"
+            )
+    return ""
+
+
+def overall(statuses: Sequence[Status]) -> Overall:
+    """The gravest of `statuses`: fail before inconclusive before warn; a note passes. None at all is a pass."""
+    worst = max(statuses, key=RANK.__getitem__, default="pass")
+    return "pass" if worst == "note" else worst
+
+
+def _finding(
+    policy: Policy,
+    behaviour: Behaviour,
+    measured: Measured | NotRun,
+    probe: Probe | NotRun,
+    significant: set[str],
+    problem: str,
+) -> Finding:
+    if isinstance(measured, NotRun):
+        conclusion = _Conclusion("inconclusive", "no-evidence", wording.not_measured(behaviour, measured.not_run))
+    else:
+        conclusion = _conclude(policy, behaviour, measured, probe, significant, problem)
+    return Finding(
+        behaviour=behaviour.id,
+        title=behaviour.title,
+        category=behaviour.category,
+        severity=behaviour.severity,
+        status=conclusion.status,
+        basis=conclusion.basis,
+        reason=conclusion.reason,
+        drift=measured if isinstance(measured, NotRun) else measured.drift,
+        matches=() if isinstance(measured, NotRun) else measured.matches,
+        probe=probe,
+        examples=() if isinstance(measured, NotRun) else measured.examples,
+    )
+
+
+def _conclude(
+    policy: Policy, behaviour: Behaviour, measured: Measured, probe: Probe | NotRun, significant: set[str], problem: str
+) -> _Conclusion:
+    """The decision table, gravest row first."""
+    drift, alpha = measured.drift, 1 - policy.confidence
+    if drift.baseline.n < policy.floors.min_prompts:
+        reason = wording.too_few(behaviour, drift.baseline.n, policy.floors.min_prompts)
+        return _Conclusion("inconclusive", "no-evidence", reason)
+    causes = confirmed_features(probe)
+    cause = wording.mechanism(probe, causes) if causes and isinstance(probe, Probe) else ""
+    if drift.clear:
+        basis: Basis = "drift-with-mechanism" if cause else "drift"
+        return _Conclusion(behaviour.on.drift, basis, wording.clear_drift(behaviour, drift, cause))
+    if problem:
+        # drift does not rest on the crosscoder, but the absence of a hidden switch does
+        return _Conclusion("inconclusive", "no-evidence", wording.unsound(behaviour, problem))
+    candidates = [_drift_row(behaviour, drift, alpha)]
+    matches = [match for match in measured.matches if match.feature in significant]
+    if any(match.feature in causes for match in matches):
+        reason = wording.latent_switch(behaviour, drift, cause)
+        candidates.append(_Conclusion(behaviour.on.latent_switch, "latent-switch", reason))
+    elif matches:
+        reason = wording.unconfirmed_match(behaviour, drift, matches)
+        candidates.append(_Conclusion(behaviour.on.unconfirmed_match, "unconfirmed-match", reason))
+    # the gravest row; between equals the drift's, which comes first
+    return max(candidates, key=lambda one: RANK[one.status])
+
+
+def _drift_row(behaviour: Behaviour, drift: Drift, alpha: float) -> _Conclusion:
+    """The row for a drift that is not clear of the tolerance."""
+    real = drift.p_adjusted < alpha
+    if drift.regressing > drift.tolerance and real:
+        milder: Status = min("warn", behaviour.on.drift, key=RANK.__getitem__)
+        return _Conclusion(milder, "drift", wording.uncertain_drift(behaviour, drift))
+    if drift.regressing > drift.tolerance:
+        return _Conclusion("note", "drift", wording.indistinct_drift(behaviour, drift))
+    if drift.regressing < 0 and real:
+        return _Conclusion("pass", "improvement", wording.improvement(behaviour, drift))
+    return _Conclusion("pass", "no-change", wording.no_change(behaviour, drift))
+
+
+def confirmed_features(probe: Probe | NotRun) -> tuple[str, ...]:
+    """Features that a confirmed intervention of `probe` moved, in the bundle's order: the whole bundle where it was steered or
+    ablated together, else those steered alone.
+    """
+    if isinstance(probe, NotRun) or not probe.confirmed:
+        return ()
+    steered = {curve.target for curve in probe.curves if curve.confirmed}
+    ablated = not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed
+    if "bundle" in steered or ablated or not steered:
+        return probe.bundle
+    alone = tuple(id_ for id_ in probe.bundle if id_ in steered)
+    return alone + tuple(sorted(steered - set(alone)))
+
+
+def _novel(
+    novelty: Novelty, features: Sequence[Feature], families: Mapping[str, tuple[str, ...]], findings: Sequence[Finding]
+) -> tuple[tuple[Novel, ...], int]:
+    """Significant features that no behaviour explains, one entry per family, and how many features did not fit in the list.
+
+    Explained are features that match a behaviour, and those that fire together with a match of a behaviour that already fails or
+    warns: they are parts of the same change. Beside a behaviour that passes nothing is swept under its match.
+    """
+    matched = {match.feature for one in findings for match in one.matches}
+    flagged = {match.feature for one in findings if RANK[one.status] >= RANK["warn"] for match in one.matches}
+    open_ids = {
+        feature.id: feature
+        for feature in sorted(features, key=_by_effect)
+        if feature.significant and feature.id not in matched and not flagged & set(families.get(feature.id, ()))
+    }
+    listed: list[Novel] = []
+    while open_ids and len(listed) < novelty.max_listed:
+        feature = open_ids.pop(next(iter(open_ids)))
+        family = tuple(id_ for id_ in families.get(feature.id, ()) if open_ids.pop(id_, None) is not None)
+        reason = wording.novel(feature, family)
+        listed.append(Novel(feature=feature.id, family=family, status=novelty.action, reason=reason))
+    return tuple(listed), len(open_ids)
+
+
+def _by_effect(feature: Feature) -> tuple[bool, float, float, str]:
+    """Sort key: largest effect first, features without a measured effect last."""
+    effect = feature.effect.value if isinstance(feature.effect, Estimate) else 0.0
+    return not isinstance(feature.effect, Estimate), -effect, -feature.surprise_lift.value, feature.id
+
+
+def _identical(policy: Policy, notes: Sequence[str]) -> DecideResult:
+    not_run = NotRun(not_run=IDENTICAL)
+    findings = tuple(
+        Finding(
+            behaviour=behaviour.id,
+            title=behaviour.title,
+            category=behaviour.category,
+            severity=behaviour.severity,
+            status="pass",
+            basis="identical",
+            reason=f"{wording.title(behaviour)} cannot have changed: {IDENTICAL}.",
+            drift=not_run,
+            matches=(),
+            probe=not_run,
+            examples=(),
+        )
+        for behaviour in policy.behaviours
+    )
+    summary = f"Nothing can have changed: {IDENTICAL}."
+    return DecideResult(status="pass", summary=summary, findings=findings, novel=(), features=(), notes=tuple(notes))
+
+
+def _summary(policy: Policy, findings: Sequence[Finding], novel: Sequence[Novel], status: Overall, problem: str) -> str:
+    """One or two sentences: what is the matter, and the gravest reason in full."""
+    total = wording.count(len(policy.behaviours), "watched behaviour")
+    by_status = {name: [one for one in findings if one.status == name] for name in RANK}
+    novel_part = f"{wording.count(len(novel), 'novel change')} that no behaviour explains" if novel else ""
+    if status == "fail":
+        if not by_status["fail"]:
+            return f"None of {total} fails, but {novel_part}: {novel[0].reason}"
+        return f"{len(by_status['fail'])} of {total} regressed. {by_status['fail'][0].reason}"
+    if status == "inconclusive":
+        if problem:
+            return f"No verdict: {problem}."
+        blocked = by_status["inconclusive"]
+        return f"No verdict on {len(blocked)} of {total}. {blocked[0].reason}"
+    if status == "warn":
+        parts = [f"{len(by_status['warn'])} of {total} for review"] if by_status["warn"] else []
+        reason = by_status["warn"][0].reason if by_status["warn"] else novel[0].reason
+        return f"{' and '.join([*parts, *([novel_part] if novel_part else [])])}. {reason}"
+    return f"None of {total} regressed, and no unexplained change is left for review."

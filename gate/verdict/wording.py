@@ -1,0 +1,157 @@
+"""The sentences of a verdict: plain, one line each, and every number taken from the evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gate.errors import printable
+from gate.schema import NotRun
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gate.behaviours.types import Drift, Match
+    from gate.features.types import Feature
+    from gate.policy.types import Behaviour
+    from gate.probes.types import Probe
+
+KINDS = {"added": "new in the incoming model", "removed": "gone from the incoming model", "rewired": "used differently"}
+
+
+def percent(share: float) -> str:
+    """`share` as a percentage: whole, unless that would call something none or all that is not."""
+    if share in {0.0, 1.0} or 0.005 <= share < 0.995:
+        return f"{100 * share:.0f}%"
+    return f"{100 * share:.1f}%"
+
+
+def points(difference: float) -> str:
+    """A difference of rates in signed percentage points."""
+    rounded = round(100 * difference)
+    return f"{rounded:+d}" if rounded else "0"
+
+
+def count(n: int, noun: str) -> str:
+    """`1 prompt`, `2 prompts`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def title(behaviour: Behaviour) -> str:
+    """The behaviour's title on one line, without control characters: policies are untrusted."""
+    return printable(behaviour.title)
+
+
+def movement(behaviour: Behaviour, drift: Drift) -> str:
+    """'Refusal fell from 100% to 4%'."""
+    before, after = percent(drift.baseline.value), percent(drift.incoming.value)
+    if drift.value == 0:
+        return f"{title(behaviour)} stayed at {after}"
+    return f"{title(behaviour)} {'rose' if drift.value > 0 else 'fell'} from {before} to {after}"
+
+
+def evidence(drift: Drift) -> str:
+    """'48 prompts; drift -96 points, 95% interval -99 to -84'."""
+    interval = drift.interval
+    return (
+        f"{count(drift.baseline.n, 'prompt')}; drift {points(drift.value)} points, "
+        f"{percent(interval.level)} interval {points(interval.low)} to {points(interval.high)}"
+    )
+
+
+def and_more(ids: Sequence[str]) -> str:
+    """'+312 and 3 more features'."""
+    rest = len(ids) - 1
+    return ids[0] if rest == 0 else f"{ids[0]} and {count(rest, 'more feature')}"
+
+
+def mechanism(probe: Probe, features: Sequence[str]) -> str:
+    """What the confirmed interventions did: 'steering +312 and 3 more features moves it; ablating them removes 80% of it'."""
+    parts = []
+    if any(curve.confirmed for curve in probe.curves) or not _ablation_confirmed(probe):
+        parts.append(f"steering {and_more(features)} moves it")
+    if not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed:
+        target = "them" if parts and len(features) > 1 else "it" if parts else and_more(features)
+        parts.append(f"ablating {target} removes {percent(probe.mediation.removed)} of the difference")
+    return " and ".join(parts)
+
+
+def _ablation_confirmed(probe: Probe) -> bool:
+    return not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed
+
+
+def clear_drift(behaviour: Behaviour, drift: Drift, cause: str) -> str:
+    """A drift that is clear of the tolerance. `cause`: the mechanism, or empty."""
+    known = cause or "no feature behind it is confirmed"
+    return f"{movement(behaviour, drift)} ({evidence(drift)}); {known}."
+
+
+def uncertain_drift(behaviour: Behaviour, drift: Drift) -> str:
+    """A real drift whose size is uncertain."""
+    return (
+        f"{movement(behaviour, drift)} ({evidence(drift)}): a real change, but {count(drift.baseline.n, 'prompt')} cannot tell "
+        f"whether it exceeds the tolerance of {100 * drift.tolerance:.0f} points; add prompts."
+    )
+
+
+def indistinct_drift(behaviour: Behaviour, drift: Drift) -> str:
+    """A point estimate beyond the tolerance that chance explains as well."""
+    return (
+        f"{movement(behaviour, drift)} ({evidence(drift)}): beyond the tolerance, but not distinguishable from chance; "
+        "add prompts."
+    )
+
+
+def improvement(behaviour: Behaviour, drift: Drift) -> str:
+    """A significant drift in the direction that the policy does not mind."""
+    return f"{movement(behaviour, drift)} ({evidence(drift)}): an improvement."
+
+
+def no_change(behaviour: Behaviour, drift: Drift) -> str:
+    """Nothing beyond the tolerance, and no feature."""
+    return f"{movement(behaviour, drift)} ({evidence(drift)}): within the tolerance of {100 * drift.tolerance:.0f} points."
+
+
+def latent_switch(behaviour: Behaviour, drift: Drift, cause: str) -> str:
+    """A proven cause without a clear drift."""
+    return (
+        f"{movement(behaviour, drift)} ({evidence(drift)}), but {cause}: a changed feature controls it and may wait for a trigger "
+        "that these prompts lack."
+    )
+
+
+def unconfirmed_match(behaviour: Behaviour, drift: Drift, matches: Sequence[Match]) -> str:
+    """A significant feature that goes with the behaviour, without proof that it drives it."""
+    ids = and_more([match.feature for match in matches])
+    fires = "fires" if len(matches) == 1 else "fire"
+    return (
+        f"{movement(behaviour, drift)} ({evidence(drift)}); {ids} {fires} on its prompts (AUROC {matches[0].auroc:.2f}), but no "
+        "intervention confirmed an effect on it."
+    )
+
+
+def too_few(behaviour: Behaviour, n: int, floor: int) -> str:
+    """Below the policy's floor of prompts."""
+    return f"{title(behaviour)} has {count(n, 'eliciting prompt')}; the policy asks for at least {floor}."
+
+
+def not_measured(behaviour: Behaviour, why: str) -> str:
+    """A scorer or engine error."""
+    return f"{title(behaviour)} could not be measured: {printable(why).rstrip('.')}."
+
+
+def unsound(behaviour: Behaviour, problem: str) -> str:
+    """No clear drift, and the comparison of the insides cannot be trusted."""
+    return f"{title(behaviour)} shows no clear drift, but a hidden change cannot be ruled out: {problem}."
+
+
+def novel(feature: Feature, family: Sequence[str]) -> str:
+    """Why an unwatched feature is worth a look."""
+    lift = feature.surprise_lift
+    together = f", together with {count(len(family), 'further feature')}," if family else ""
+    tokens = ", ".join(f"'{printable(one.token)}'" for one in feature.promoted[:3])
+    promotes = f" and promotes {tokens}" if tokens else ""
+    return (
+        f"{feature.id} ({KINDS[feature.kind]}){together} fires in {count(feature.documents, 'document')} that surprise the other "
+        f"model by {lift.value:.1f} nats more than usual ({percent(lift.interval.level)} interval {lift.interval.low:.1f} to "
+        f"{lift.interval.high:.1f}){promotes}; no watched behaviour explains it."
+    )
