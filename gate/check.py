@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
-from gate import stages
+from gate import __version__, stages
+from gate.activations.types import Coverage
 from gate.behaviours.types import Measured
+from gate.crosscoder.types import DFCConfig, Quality
 from gate.features.types import Feature
 from gate.models.layers import site_layer
-from gate.models.resolve import resolve
+from gate.models.resolve import resolve_model
 from gate.policy.load import policy_digest
 from gate.policy.types import Policy
 from gate.probes.types import Probe
@@ -28,11 +29,8 @@ from gate.profiles import Profile
 from gate.progress import Progress
 from gate.schema import NotRun
 from gate.store import Store
-from gate.verdict.decide import Evidence, decide, needs_probe
+from gate.verdict.decide import decide, needs_probe
 from gate.verdict.types import PolicyRef, Run, Timestamps, Verdict, Versions
-
-if TYPE_CHECKING:
-    from gate.crosscoder.types import DFCConfig
 
 SECOND_SEED = 1_000_003  # added to the seed for the crosscoder that must find the same features again
 
@@ -54,11 +52,18 @@ def run_check(request: Request, store: Store, progress: Progress) -> Verdict:
     """Compare two models under a policy. Raises GateError when no verdict can be reached."""
     started, clock = datetime.now(UTC), time.monotonic()
     context = _open(request, store, progress)
-    if context.baseline.ref.digest == context.incoming.ref.digest:
-        evidence, features, dfc = _identical(request.policy), (), NotRun(not_run="the models are identical")
-    else:
-        evidence, features, dfc = _gather(context)
-    decision = decide(request.policy, evidence)
+    identical = context.baseline.ref.digest == context.incoming.ref.digest
+    evidence = Evidence.absent("the models are identical") if identical else _gather(context)
+    decision = decide(
+        request.policy,
+        evidence.measured,
+        evidence.probes,
+        evidence.features,
+        evidence.families,
+        coverage=evidence.coverage,
+        quality=evidence.quality,
+        identical=identical,
+    )
     return Verdict(
         status=decision.status,
         summary=decision.summary,
@@ -67,15 +72,49 @@ def run_check(request: Request, store: Store, progress: Progress) -> Verdict:
         policy=PolicyRef(
             name=request.policy.name, digest=policy_digest(request.policy), behaviours=len(request.policy.behaviours)
         ),
-        run=_run(request, context, dfc),
+        run=_run(request, context, evidence.dfc),
         coverage=evidence.coverage,
         quality=evidence.quality,
         findings=decision.findings,
         novel=decision.novel,
-        features=_referred(features, decision.findings, decision.novel),
-        notes=evidence.notes,
-        timestamps=_timestamps(started, clock, context.seconds),
+        features=decision.features,
+        notes=decision.notes,
+        timestamps=Timestamps(
+            started=started.isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            stages={name: round(value, 3) for name, value in context.seconds.items()},
+        ),
     )
+
+
+def run_diff(request: Request, store: Store, progress: Progress) -> tuple[Feature, ...]:
+    """Stages 1 to 4: what changed inside, most important first."""
+    context = _open(request, store, progress)
+    if context.baseline.ref.digest == context.incoming.ref.digest:
+        return ()
+    texts = stages.activations(context)
+    first, second = _two_seeds(context, texts)
+    return stages.features(context, texts, first, second)[0].features
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that the verdict rests on."""
+
+    measured: Mapping[str, Measured | NotRun]
+    probes: Mapping[str, Probe | NotRun]
+    features: tuple[Feature, ...]
+    families: Mapping[str, tuple[str, ...]]
+    coverage: Coverage | NotRun
+    quality: Quality | NotRun
+    dfc: DFCConfig | NotRun
+
+    @classmethod
+    def absent(cls, reason: str) -> Evidence:
+        """Nothing was run."""
+        nothing = NotRun(not_run=reason)
+        return cls({}, {}, (), {}, nothing, nothing, nothing)
 
 
 def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
@@ -100,26 +139,52 @@ def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
     )
 
 
-def _gather(context: stages.Context) -> tuple[Evidence, tuple[Feature, ...], DFCConfig]:
+def _two_seeds(context: stages.Context, texts: stages.Texts) -> tuple[stages.Trained, stages.Trained]:
+    """The crosscoder, and the one of another seed that must find the same features again."""
+    first = stages.crosscoder(context, texts, context.seed, "first seed")
+    return first, stages.crosscoder(context, texts, context.seed + SECOND_SEED, "second seed")
+
+
+def _gather(context: stages.Context) -> Evidence:
     """Stages 2 to 6."""
     texts = stages.activations(context)
-    first = stages.crosscoder(context, texts, context.seed, "first seed")
-    second = stages.crosscoder(context, texts, context.seed + SECOND_SEED, "second seed")
-    features, features_key = stages.features(context, texts, first, second)
+    first, second = _two_seeds(context, texts)
+    found, features_key = stages.features(context, texts, first, second)
     scored = stages.drifts(context, texts.answered)
     measured: dict[str, Measured | NotRun] = {}
-    probes: dict[str, Probe | NotRun] = {}
     for behaviour in context.policy.behaviours:
         score = scored[behaviour.id]
         if isinstance(score, NotRun):
-            measured[behaviour.id] = probes[behaviour.id] = score
+            measured[behaviour.id] = score
             continue
-        matched = stages.matches(context, texts, first, features, features_key, behaviour)
-        known = Measured(behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples)
-        measured[behaviour.id] = known
-        if needs_probe(known):
-            probes[behaviour.id] = stages.probe(context, texts, first, features, features_key, behaviour, known)
-        else:
-            probes[behaviour.id] = NotRun(not_run="no changed feature goes with this behaviour")
-    evidence = Evidence(measured, probes, features, texts.coverage, first.quality)
-    return evidence, features, first.config
+        matched = stages.matches(context, texts, first, found.features, features_key, behaviour)
+        measured[behaviour.id] = Measured(
+            behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples
+        )
+    wanted = needs_probe(context.policy, measured, found.features)
+    probes: dict[str, Probe | NotRun] = {}
+    for behaviour in context.policy.behaviours:
+        known = measured[behaviour.id]
+        if behaviour.id in wanted and isinstance(known, Measured):
+            probes[behaviour.id] = stages.probe(context, texts, first, found.features, features_key, behaviour, known)
+    return Evidence(measured, probes, found.features, found.families, texts.coverage, first.quality, first.config)
+
+
+def _run(request: Request, context: stages.Context, dfc: DFCConfig | NotRun) -> Run:
+    from gate.models.device import device_class
+
+    return Run(
+        profile=request.profile.name,
+        engine=request.engine,
+        device=device_class(request.device),
+        seed=request.seed,
+        baseline_layer=context.layers[0],
+        incoming_layer=context.layers[1],
+        dfc=dfc,
+        versions=Versions(
+            gate=__version__,
+            python=platform.python_version(),
+            torch=version("torch"),
+            transformers=version("transformers"),
+        ),
+    )

@@ -28,7 +28,7 @@ from gate.policy.types import Behaviour, Policy, Prompt
 from gate.probes.types import Probe
 from gate.profiles import Profile
 from gate.progress import Progress
-from gate.schema import NotRun, Side
+from gate.schema import NotRun, Record, Side
 from gate.store import Key, Store, stage_key
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _PROMPTS = TypeAdapter(tuple[Prompt, ...])
 _QUALITY = TypeAdapter(Quality)
 _PROBE: TypeAdapter[Probe | NotRun] = TypeAdapter(Probe | NotRun)
 _ANSWERS = TypeAdapter(tuple[str, ...])
-_FEATURES = TypeAdapter(tuple[Feature, ...])
 _MATCHES = TypeAdapter(tuple[Match, ...])
 
 
@@ -102,7 +101,7 @@ class Context:
 
     def key(self, stage: str, version: int, settings: dict[str, object] | BaseModel, inputs: Sequence[str]) -> Key:
         """Store key of one stage."""
-        from gate.models.engine import device_class
+        from gate.models.device import device_class
 
         return stage_key(stage, version, settings, inputs, device=f"{self.engine}/{device_class(self.device)}")
 
@@ -230,31 +229,45 @@ def crosscoder(context: Context, texts: Texts, seed: int, label: str) -> Trained
 # 4. features ---------------------------------------------------------------------------------------------------------------
 
 
-def features(context: Context, texts: Texts, first: Trained, second: Trained) -> tuple[tuple[Feature, ...], Key]:
-    """Candidates with all their evidence, real changes first."""
+class Found(Record):
+    """Candidates with all their evidence, real changes first; for each real change those that fire together with it."""
+
+    features: tuple[Feature, ...]
+    families: dict[str, tuple[str, ...]]
+
+
+_FOUND = TypeAdapter(Found)
+
+
+def features(context: Context, texts: Texts, first: Trained, second: Trained) -> tuple[Found, Key]:
+    """What changed inside."""
     settings = {"novelty": context.policy.novelty.model_dump(), "level": context.policy.confidence, "seed": context.seed}
     inputs = [texts.key.digest, first.key.digest, second.key.digest]
     key = context.key("features", 1, settings, inputs)
 
     def make(folder: Path) -> None:
         from gate.crosscoder.files import load_dfc
+        from gate.features.families import families_of
+        from gate.features.firing import firing_of
         from gate.features.rank import CANDIDATES, find_features
 
-        corpus = load_corpus(texts)
+        corpus, firing, dfc = context.fired(texts, first)
+        twin = firing_of(load_dfc(second.folder), corpus.paired, corpus.documents)
         with context.progress.stage("evidence for features", CANDIDATES) as tick:
             found = find_features(
                 context.pair(),
                 corpus,
-                load_dfc(first.folder),
-                load_dfc(second.folder),
+                dfc,
+                firing,
+                twin,
                 context.policy.novelty,
                 seed=context.seed,
                 level=context.policy.confidence,
                 tick=tick,
             )
-        _write(_FEATURES, folder / "features.json", found)
+        _write(_FOUND, folder / "features.json", Found(features=found, families=families_of(found, firing)))
 
-    return _read(_FEATURES, context.artefact(key, make) / "features.json"), key
+    return _read(_FOUND, context.artefact(key, make) / "features.json"), key
 
 
 def load_corpus(texts: Texts) -> Corpus:

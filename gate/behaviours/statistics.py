@@ -5,6 +5,7 @@ Shape legend: D documents, N observations (documents), F latents, B draws.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import chain, combinations
 from math import comb, sqrt
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,6 +51,7 @@ def paired(before: Sequence[bool], after: Sequence[bool]) -> Paired:
     return Paired(both, lost, gained, len(pairs) - both - lost - gained)
 
 
+@lru_cache(maxsize=64)
 def _z(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")

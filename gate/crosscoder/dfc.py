@@ -42,12 +42,37 @@ class Block(NamedTuple):
         return torch.linalg.vector_norm(self.decoder_nd, dim=1) / self.sides**0.5
 
 
+class Scored(NamedTuple):
+    """A block prepared for scoring: score = x @ weight + bias = pre * norm, the quantity that latents are selected by."""
+
+    block: Block
+    weight_nd: Tensor  # encoder rows x norm: relu(pre) * norm = relu(pre * norm)
+    bias_n: Tensor
+    norm_n: Tensor
+
+
 class Entries(NamedTuple):
-    """Firing entries of one block, ordered by row and then column: row, column within the block, score (activation x norm)."""
+    """Firing entries of one block, ordered by row and then column: row, column within the block, score."""
 
     row_M: Tensor
     column_M: Tensor
     score_M: Tensor
+
+
+class Scratch:
+    """Memory for scores, reused from call to call: touching fresh pages costs more than the arithmetic done on them."""
+
+    def __init__(self) -> None:
+        self._score: Tensor | None = None
+        self._above: Tensor | None = None
+
+    def take(self, rows: int, columns: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Uninitialised scores and flags [rows, columns]; valid until the next call."""
+        size = rows * columns
+        if self._score is None or self._above is None or len(self._score) < size:
+            self._score = torch.empty(size, dtype=like.dtype, device=like.device)
+            self._above = torch.empty(size, dtype=torch.bool, device=like.device)
+        return self._score[:size].view(rows, columns), self._above[:size].view(rows, columns)
 
 
 class Codes(NamedTuple):
@@ -110,28 +135,44 @@ def normalised(norm: Normaliser, x_Nd: Tensor) -> Tensor:
     return (x_Nd.to(norm.mean) - norm.mean) / norm.scale
 
 
-def indices_above(score_BF: Tensor, bound: float) -> Tensor:
-    """Flat indices of the scores above `bound`, ascending."""
-    above = score_BF > bound
-    if score_BF.device.type == "cpu":  # numpy's search for set flags is four times as fast as torch's
-        return torch.from_numpy(np.flatnonzero(above.numpy()))
-    return above.view(-1).nonzero().view(-1)
-
-
-def entries_above(block: Block, x_BD: Tensor, bound: float) -> Entries:
-    """Entries of a block whose score exceeds `bound` >= 0, for centred activations (normalised, minus the decoder bias)."""
+def scored(block: Block) -> Scored:
+    """Fold the decoder norms into the encoder, once for many positions."""
     norm_n = block.norm_n()
-    folded_dn, bias_n = (block.encoder_nd * norm_n[:, None]).T, block.bias_n * norm_n  # relu(pre) * norm = relu(pre * norm)
-    n, step = len(norm_n), max(1, SCORES_AT_A_TIME // len(norm_n))
-    index, score = [], []
+    return Scored(block, block.encoder_nd * norm_n[:, None], block.bias_n * norm_n, norm_n)
+
+
+def _indices_above(score_Bn: Tensor, bound_n: Tensor, above_Bn: Tensor) -> Tensor:
+    """Flat indices, ascending, of the scores above their column's bound. `above_Bn` is overwritten."""
+    if score_Bn.device.type != "cpu":
+        return torch.gt(score_Bn, bound_n, out=above_Bn).view(-1).nonzero().view(-1)
+    flags = above_Bn.numpy()  # numpy compares and searches flags four times as fast as torch
+    return torch.from_numpy(np.flatnonzero(np.greater(score_Bn.numpy(), bound_n.numpy(), out=flags)))
+
+
+def entries_above(part: Scored, x_BD: Tensor, bound: float, scratch: Scratch) -> Entries:
+    """Entries of a block whose score exceeds `bound` >= 0, for centred activations (normalised, minus the decoder bias)."""
+    n, bound_n = len(part.bias_n), bound - part.bias_n  # the bias is added to the few survivors only
+    step = max(1, SCORES_AT_A_TIME // n)
+    row, column, score = [], [], []
     for start in range(0, len(x_BD), step):
-        score_Bn = torch.addmm(bias_n, x_BD[start : start + step, block.columns], folded_dn)
-        above = indices_above(score_Bn, bound)
-        score.append(score_Bn.view(-1).index_select(0, above))
-        index.append(above + start * n)
-    flat = torch.cat(index)
-    row = torch.div(flat, n, rounding_mode="floor")
-    return Entries(row, flat - row * n, torch.cat(score))
+        x_Bd = x_BD[start : start + step, part.block.columns]
+        score_Bn, above_Bn = scratch.take(len(x_Bd), n, x_Bd)
+        torch.mm(x_Bd, part.weight_nd.T, out=score_Bn)
+        flat = _indices_above(score_Bn, bound_n, above_Bn)
+        row_M = torch.div(flat, n, rounding_mode="floor")
+        column_M = flat - row_M * n
+        score.append(score_Bn.view(-1).index_select(0, flat) + part.bias_n.index_select(0, column_M))
+        row.append(row_M + start if start else row_M)
+        column.append(column_M)
+    if len(row) == 1:
+        return Entries(row[0], column[0], score[0])
+    empty = torch.zeros(0, dtype=torch.long, device=x_BD.device)
+    return Entries(torch.cat([empty, *row]), torch.cat([empty, *column]), torch.cat([empty.to(x_BD), *score]))
+
+
+def row_starts(sorted_M: Tensor, rows: int) -> Tensor:
+    """CSR row pointers [rows + 1] for sorted row indices."""
+    return torch.searchsorted(sorted_M, torch.arange(rows + 1, device=sorted_M.device, dtype=sorted_M.dtype))
 
 
 def weighted_rows(rows_nd: Tensor, index_M: Tensor, start_B1: Tensor, weight_M: Tensor) -> Tensor:
@@ -165,20 +206,17 @@ def encode_sparse(dfc: DFC, baseline_Na: Tensor, incoming_Nb: Tensor, chunk: int
 
     Activations are in the models' own units and may be of any float type; results are on the DFC's device.
     """
-    parts, rows, cols, values = blocks(dfc), [], [], []
-    with full_precision():
-        norms = [block.norm_n() for block in parts]
-        for start, x_BD in _chunks(dfc, baseline_Na, incoming_Nb, chunk):
-            for block, norm_n in zip(parts, norms, strict=True):
-                found = entries_above(block, x_BD, dfc.threshold)
-                rows.append(found.row_M + start)
-                cols.append(found.column_M + block.first)
-                values.append(found.score_M / norm_n[found.column_M])
+    parts, scratch = [scored(block) for block in blocks(dfc)], Scratch()
     empty = torch.zeros(0, dtype=torch.long, device=dfc.enc_bias.device)
-    return Codes(
-        torch.cat([*rows, empty]), torch.cat([*cols, empty]), torch.cat([*values, empty.to(dfc.enc_bias)]),
-        len(baseline_Na), dfc.latents,
-    )  # fmt: skip
+    rows, cols, values = [empty], [empty], [empty.to(dfc.enc_bias)]
+    with full_precision():
+        for start, x_BD in _chunks(dfc, baseline_Na, incoming_Nb, chunk):
+            for part in parts:
+                found = entries_above(part, x_BD, dfc.threshold, scratch)
+                rows.append(found.row_M + start)
+                cols.append(found.column_M + part.block.first)
+                values.append(found.score_M / part.norm_n[found.column_M])
+    return Codes(torch.cat(rows), torch.cat(cols), torch.cat(values), len(baseline_Na), dfc.latents)
 
 
 def encode(dfc: DFC, baseline_Na: Tensor, incoming_Nb: Tensor, chunk: int = 4096) -> Tensor:
@@ -194,9 +232,8 @@ def reconstruct(dfc: DFC, codes: Codes) -> tuple[Tensor, Tensor]:
     for block in blocks(dfc):
         mine = (codes.cols >= block.first) & (codes.cols < block.first + len(block.bias_n))
         row, order = torch.sort(codes.rows[mine], stable=True)
-        start = torch.searchsorted(row, torch.arange(codes.positions + 1, device=row.device))
         out_ND[:, block.columns] += weighted_rows(
-            block.decoder_nd, codes.cols[mine][order] - block.first, start, codes.values[mine][order]
+            block.decoder_nd, codes.cols[mine][order] - block.first, row_starts(row, codes.positions), codes.values[mine][order]
         )
     old, new = out_ND.split([da, db], 1)
     a, b = dfc.norm_baseline, dfc.norm_incoming

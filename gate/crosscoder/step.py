@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from gate.crosscoder.dfc import Block, Entries, entries_above, weighted_rows
+from gate.crosscoder.dfc import Entries, Scored, Scratch, entries_above, row_starts, weighted_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 # AuxK looks at this many rows of the batch (rows are drawn at random, so the estimate is unbiased): its cost stays small.
 AUX_ROWS = 512
+
+
+class Aux(NamedTuple):
+    """What AuxK applies to: the latents flagged in dead_F [F], k of them per row, with this weight in the loss."""
+
+    dead_F: Tensor
+    k: int
+    weight: float
 
 
 class BlockGradient(NamedTuple):
@@ -55,14 +63,14 @@ def kth_largest(score_M: Tensor, k: int) -> float:
     return float(score_M.kthvalue(len(score_M) - k + 1).values)
 
 
-def select(parts: Sequence[Block], x_BD: Tensor, keep: int, bound: float) -> tuple[list[Entries], float]:
-    """BatchTopK: the `keep` highest positive scores of the batch over all blocks, and the lowest of them.
+def select(parts: Sequence[Scored], x_BD: Tensor, keep: int, bound: float, scratch: Scratch) -> tuple[list[Entries], float]:
+    """BatchTopK: the `keep` highest positive scores of the centred batch over all blocks, and the lowest of them.
 
     Only entries above `bound` are ranked; when fewer than `keep` exceed it, all positive ones are. Ties are all kept.
     """
-    found = [entries_above(part, x_BD, bound) for part in parts]
+    found = [entries_above(part, x_BD, bound, scratch) for part in parts]
     if sum(len(entries.score_M) for entries in found) < keep and bound > 0:
-        found = [entries_above(part, x_BD, 0.0) for part in parts]
+        found = [entries_above(part, x_BD, 0.0, scratch) for part in parts]
     score_M = torch.cat([entries.score_M for entries in found])
     if len(score_M) <= keep:
         return found, float(score_M.min()) if len(score_M) else 0.0
@@ -74,110 +82,92 @@ def select(parts: Sequence[Block], x_BD: Tensor, keep: int, bound: float) -> tup
     return kept, lowest
 
 
-def _row_starts(sorted_M: Tensor, rows: int) -> Tensor:
-    """CSR row pointers [rows + 1] for sorted row indices."""
-    return torch.searchsorted(sorted_M, torch.arange(rows + 1, device=sorted_M.device, dtype=sorted_M.dtype))
+def _by_column(column_M: Tensor, columns: int) -> Tensor:
+    """The order that sorts entries by column, keeping the order of rows within one."""
+    if column_M.device.type == "cpu" and columns <= np.iinfo(np.int16).max:  # numpy sorts 16-bit keys in linear time
+        return torch.from_numpy(np.argsort(column_M.numpy().astype(np.int16), kind="stable"))
+    return column_M.argsort(stable=True)
 
 
-def _sides(x_BD: Tensor, da: int) -> tuple[Tensor, Tensor]:
+def _squares(x_BD: Tensor, da: int) -> tuple[Tensor, Tensor]:
     """Sum of squares of each side."""
-    old, new = x_BD.split([da, x_BD.shape[1] - da], 1)
-    return old.square().sum(), new.square().sum()
+    return torch.linalg.vector_norm(x_BD[:, :da]).square(), torch.linalg.vector_norm(x_BD[:, da:]).square()
 
 
-def _per_column(old: Tensor, new: Tensor, da: int, width: int) -> Tensor:
-    """One factor per side, spread over its columns [D]."""
-    return torch.cat([old.expand(da), new.expand(width - da)])
+def gradients(parts: Sequence[Scored], x_BD: Tensor, da: int, kept: Sequence[Entries], aux: Aux | None = None) -> Gradients:
+    """Loss and gradients for a batch, normalised and minus the decoder bias; da of its D columns are the baseline's.
 
-
-def gradients(
-    parts: Sequence[Block],
-    shift_D: Tensor,
-    x_BD: Tensor,
-    kept: Sequence[Entries],
-    da: int,
-    dead_F: Tensor | None = None,
-    aux_k: int = 0,
-    aux_weight: float = 0.0,
-) -> Gradients:
-    """Loss and gradients for a normalised batch.
-
-    loss = sum over the sides of the batch's fraction of variance unexplained + aux_weight * AuxK. `kept` comes from `select` on
-    x - shift. dead_F [F] flags the latents that AuxK applies to; None when there are none.
+    loss = sum over the sides of the batch's fraction of variance unexplained, plus AuxK. `kept` comes from `select`.
     """
-    rows, width = x_BD.shape
-    centred_BD = x_BD - shift_D
-    values = [(e.score_M / part.norm_n()[e.column_M]).requires_grad_() for part, e in zip(parts, kept, strict=True)]
+    rows, old, new = len(x_BD), slice(None, da), slice(da, None)
+    values = [(e.score_M / part.norm_n.index_select(0, e.column_M)).requires_grad_() for part, e in zip(parts, kept, strict=True)]
     with torch.enable_grad():
         decoded = [
-            weighted_rows(part.decoder_nd, e.column_M, _row_starts(e.row_M, rows), value)
+            weighted_rows(part.block.decoder_nd, e.column_M, row_starts(e.row_M, rows), value)
             for part, e, value in zip(parts, kept, values, strict=True)
         ]
-    error_BD = -centred_BD
+    error_BD = -x_BD  # becomes x_hat - x
     for part, out_Bd in zip(parts, decoded, strict=True):
-        error_BD[:, part.columns] += out_Bd.detach()
-    variance = [side.clamp_min(1e-12) for side in _sides(x_BD - x_BD.mean(0), da)]
-    old, new = _sides(error_BD, da)
-    loss = old / variance[0] + new / variance[1]
-    g_BD = error_BD * _per_column(2 / variance[0], 2 / variance[1], da, width)
+        error_BD[:, part.block.columns] += out_Bd.detach()
+    variance = [side.clamp_min(1e-12) for side in _squares(x_BD - x_BD.mean(0), da)]
+    unexplained = _squares(error_BD, da)
+    loss = unexplained[0] / variance[0] + unexplained[1] / variance[1]
+    residual_RD = error_BD[:AUX_ROWS].clone() if aux else None
+    g_BD = error_BD
+    g_BD[:, old] *= 2 / variance[0]
+    g_BD[:, new] *= 2 / variance[1]
     # <g[row], decoder[column]> at the kept entries: torch has it only as the backward of embedding_bag's weights.
-    df = torch.autograd.grad(decoded, values, [g_BD[:, part.columns].contiguous() for part in parts])
-    out = []
+    df = torch.autograd.grad(decoded, values, [g_BD[:, part.block.columns].contiguous() for part in parts])
+    ones_B1, out = torch.ones_like(x_BD[:, :1]), []
     for part, e, value, df_M in zip(parts, kept, values, df, strict=True):
-        column, order = torch.sort(e.column_M, stable=True)
-        row, start = e.row_M[order], _row_starts(column, len(part.bias_n))
-        df_sorted = df_M[order]
+        order, n = _by_column(e.column_M, len(part.bias_n)), len(part.bias_n)
+        row, start = e.row_M.index_select(0, order), row_starts(e.column_M.index_select(0, order), n)
+        df_sorted, columns = df_M.index_select(0, order), part.block.columns
         out.append(
             BlockGradient(
-                weighted_rows(centred_BD[:, part.columns], row, start, df_sorted),
-                weighted_rows(g_BD[:, part.columns], row, start, value.detach()[order]),
-                weighted_rows(torch.ones_like(centred_BD[:, :1]), row, start, df_sorted).view(-1),
+                weighted_rows(x_BD[:, columns], row, start, df_sorted),
+                weighted_rows(g_BD[:, columns], row, start, value.detach().index_select(0, order)),
+                weighted_rows(ones_B1, row, start, df_sorted).view(-1),
             )
         )
-    if dead_F is not None:
-        loss = loss + _add_aux(parts, out, centred_BD[:AUX_ROWS], error_BD[:AUX_ROWS], da, dead_F, aux_k, aux_weight)
-    shift_grad = g_BD.sum(0)
+    if aux and residual_RD is not None:
+        loss = loss + _add_aux(parts, out, x_BD[:AUX_ROWS], residual_RD, da, aux)
+    shift_D = g_BD.sum(0)
     for part, grad in zip(parts, out, strict=True):
-        shift_grad[part.columns] -= grad.bias_n @ part.encoder_nd
-    return Gradients(out, shift_grad, loss)
+        shift_D[part.block.columns] -= grad.bias_n @ part.block.encoder_nd
+    return Gradients(out, shift_D, loss)
 
 
 def _add_aux(
-    parts: Sequence[Block],
-    out: Sequence[BlockGradient],
-    centred_RD: Tensor,
-    error_RD: Tensor,
-    da: int,
-    dead_F: Tensor,
-    aux_k: int,
-    aux_weight: float,
+    parts: Sequence[Scored], out: Sequence[BlockGradient], x_RD: Tensor, residual_RD: Tensor, da: int, aux: Aux
 ) -> Tensor:
-    """AuxK (arXiv 2406.04093): the aux_k best dead latents of each row explain its residual. Adds its gradients to `out`.
+    """AuxK (arXiv 2406.04093): the k best dead latents of each row explain its residual. Adds its gradients to `out`.
 
-    The residual is a constant. Returns aux_weight * the sum over the sides of the share of the residual left unexplained.
+    residual_RD is x_hat - x, a constant; overwritten. Returns weight * the sum over the sides of the share of the residual's
+    squares left unexplained.
     """
-    dead = [dead_F[part.first : part.first + len(part.bias_n)].nonzero().view(-1) for part in parts]
-    pre = [
-        torch.addmm(part.bias_n[index], centred_RD[:, part.columns], part.encoder_nd[index].T)
-        for part, index in zip(parts, dead, strict=True)
-    ]
-    active_Rn = torch.cat(pre, 1).relu_()
-    if active_Rn.shape[1] > aux_k:
-        score_Rn = active_Rn * torch.cat([part.norm_n()[index] for part, index in zip(parts, dead, strict=True)])
-        best = score_Rn.topk(aux_k, 1, sorted=False).indices
+    blocks = [part.block for part in parts]
+    dead = [aux.dead_F[block.first : block.first + len(block.bias_n)].nonzero().view(-1) for block in blocks]
+    encoder = [block.encoder_nd.index_select(0, index) for block, index in zip(blocks, dead, strict=True)]
+    decoder = [block.decoder_nd.index_select(0, index) for block, index in zip(blocks, dead, strict=True)]
+    active_Rn = torch.cat(
+        [torch.addmm(b.bias_n[i], x_RD[:, b.columns], rows.T) for b, i, rows in zip(blocks, dead, encoder, strict=True)], 1
+    ).relu_()
+    if active_Rn.shape[1] > aux.k:
+        score_Rn = active_Rn * torch.cat([part.norm_n[index] for part, index in zip(parts, dead, strict=True)])
+        best = score_Rn.topk(aux.k, 1, sorted=False).indices
         active_Rn = torch.zeros_like(active_Rn).scatter_(1, best, active_Rn.gather(1, best))
     active = active_Rn.split([len(index) for index in dead], 1)
-    left_RD = error_RD.clone()  # what the dead latents leave unexplained: x_hat - x + their own contribution
-    for part, index, active_Rd in zip(parts, dead, active, strict=True):
-        left_RD[:, part.columns] += active_Rd @ part.decoder_nd[index]
-    whole = [side.clamp_min(1e-12) for side in _sides(error_RD, da)]
-    old, new = _sides(left_RD, da)
-    factor_D = _per_column(2 * aux_weight / whole[0], 2 * aux_weight / whole[1], da, left_RD.shape[1])
-    g_RD = left_RD * factor_D
-    for part, grad, index, active_Rd in zip(parts, out, dead, active, strict=True):
-        g_Rd, decoder = g_RD[:, part.columns], part.decoder_nd[index]
-        dpre_Rd = (g_Rd @ decoder.T) * (active_Rd > 0)
-        grad.decoder_nd[index] += active_Rd.T @ g_Rd
-        grad.encoder_nd[index] += dpre_Rd.T @ centred_RD[:, part.columns]
-        grad.bias_n[index] += dpre_Rd.sum(0)
-    return aux_weight * (old / whole[0] + new / whole[1])
+    whole = [side.clamp_min(1e-12) for side in _squares(residual_RD, da)]
+    for block, rows, active_Rd in zip(blocks, decoder, active, strict=True):
+        residual_RD[:, block.columns] += active_Rd @ rows
+    left = _squares(residual_RD, da)
+    residual_RD[:, :da] *= 2 * aux.weight / whole[0]
+    residual_RD[:, da:] *= 2 * aux.weight / whole[1]
+    for i, block in enumerate(blocks):
+        g_Rd, active_Rd = residual_RD[:, block.columns], active[i]
+        dpre_Rd = (g_Rd @ decoder[i].T) * (active_Rd > 0)
+        out[i].decoder_nd.index_add_(0, dead[i], active_Rd.T @ g_Rd)
+        out[i].encoder_nd.index_add_(0, dead[i], dpre_Rd.T @ x_RD[:, block.columns])
+        out[i].bias_n.index_add_(0, dead[i], dpre_Rd.sum(0))
+    return aux.weight * (left[0] / whole[0] + left[1] / whole[1])

@@ -13,9 +13,10 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch.optim.adam import adam
 
-from gate.crosscoder.dfc import Block, entries_above, full_precision, normalised
-from gate.crosscoder.step import Gradients, gradients, kth_largest, select
+from gate.crosscoder.dfc import Block, Scratch, entries_above, full_precision, scored
+from gate.crosscoder.step import Aux, Gradients, gradients, kth_largest, select
 from gate.crosscoder.types import DFC, DFCConfig, Normaliser
 from gate.errors import EngineError, IncomparableError, UsageError
 
@@ -89,11 +90,13 @@ class _Data:
             raise EngineError(f"the {name} model's activations are not finite", "check the weights, or use a wider dtype")
         return Normaliser(mean.to(self.device, torch.float32), scale or 1.0)  # identical activations carry nothing to scale
 
-    def batch(self, pick_B: Tensor) -> Tensor:
-        """Normalised activations of some training positions, both sides concatenated [B, D]."""
-        index = self.index_N[pick_B]
-        sides = zip(self.norms, self.sides, strict=True)
-        return torch.cat([normalised(norm, x_ND.index_select(0, index.to(x_ND.device))) for norm, x_ND in sides], 1)
+    def batch(self, pick_B: Tensor, shift_D: Tensor) -> Tensor:
+        """Some training positions, normalised and minus the decoder bias, both sides concatenated [B, D]."""
+        index_B, out_BD = self.index_N[pick_B], torch.empty(len(pick_B), len(shift_D), device=self.device)
+        for x_Nd, norm, columns in zip(self.sides, self.norms, (slice(0, self.da), slice(self.da, None)), strict=True):
+            x_Bd = x_Nd.index_select(0, index_B.to(x_Nd.device)).to(shift_D)
+            torch.add(-shift_D[columns] - norm.mean / norm.scale, x_Bd, alpha=1 / norm.scale, out=out_BD[:, columns])
+        return out_BD
 
 
 def _initial(data: _Data, config: DFCConfig, generator: torch.Generator) -> tuple[list[Block], Tensor]:
@@ -127,41 +130,49 @@ def _optimise(
     tick: Callable[[int], None] | None,
 ) -> float:
     """Run all steps, in place. Returns the last step's lowest kept score."""
-    weight_N = 1 + config.surprise_weight * surprise_N.cpu().double()[data.index_N].clamp(0, SURPRISE_CLIP)
-    reach_N = weight_N.cumsum(0)
-    parameters = [tensor for part in parts for tensor in part[:3]] + [shift_D]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    reach_N = (1 + config.surprise_weight * surprise_N.cpu().double()[data.index_N].clamp(0, SURPRISE_CLIP)).cumsum(0)
+    adam, scratch = _Adam([tensor for block in parts for tensor in block[:3]] + [shift_D]), Scratch()
     idle_F = torch.zeros(config.latents, dtype=torch.long, device=data.device)  # steps since a latent last fired
     lowest = 0.0
     for step in range(config.steps):
         drawn_B = torch.rand(config.batch, dtype=torch.float64, generator=generator) * reach_N[-1]
-        x_BD = data.batch(torch.searchsorted(reach_N, drawn_B).clamp_(max=len(reach_N) - 1))
-        kept, lowest = select(parts, x_BD - shift_D, config.k * config.batch, PREFILTER * lowest)
+        x_BD = data.batch(torch.searchsorted(reach_N, drawn_B).clamp_(max=len(reach_N) - 1), shift_D)
+        ready = [scored(block) for block in parts]
+        kept, lowest = select(ready, x_BD, config.k * config.batch, PREFILTER * lowest, scratch)
         dead_F = idle_F > config.dead_after
-        aux = config.aux_k > 0 and config.aux_weight > 0 and bool(dead_F.any())
-        found = gradients(
-            parts, shift_D, x_BD, kept, data.da, dead_F if aux else None, config.aux_k, config.aux_weight
-        )  # fmt: skip
-        _apply(optimiser, parameters, found, config.learning_rate * min(1.0, (config.steps - step) / (config.steps * WARM_DOWN)))
+        aux = Aux(dead_F, config.aux_k, config.aux_weight) if config.aux_k and bool(dead_F.any()) else None
+        found = gradients(ready, x_BD, data.da, kept, aux)
+        adam.step(found, config.learning_rate * min(1.0, (config.steps - step) / (config.steps * WARM_DOWN)))
         idle_F += 1
-        for part, entries in zip(parts, kept, strict=True):
-            idle_F[entries.column_M + part.first] = 0
+        for block, entries in zip(parts, kept, strict=True):
+            idle_F[entries.column_M + block.first] = 0
         if tick:
             tick(1)
     return lowest
 
 
-def _apply(optimiser: torch.optim.Adam, parameters: Sequence[Tensor], found: Gradients, learning_rate: float) -> None:
-    """Clip the gradients to a total norm of MAX_GRADIENT and take one Adam step."""
-    grads = [tensor for block in found.blocks for tensor in block] + [found.shift_D]
-    for parameter, grad in zip(parameters, grads, strict=True):
-        parameter.grad = grad
-    norm = torch.nn.utils.get_total_norm(grads)
-    if norm > MAX_GRADIENT:
-        torch.nn.utils.clip_grads_with_norm_(parameters, MAX_GRADIENT, norm)
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
-    optimiser.step()
+class _Adam:
+    """Adam with gradients clipped to a total norm of MAX_GRADIENT, in one fused pass over the weights.
+
+    torch's functional form, because the first use of its Optimizer class imports the compiler: seconds, in a tool that trains
+    for seconds.
+    """
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self.parameters = parameters
+        self.mean = [torch.zeros_like(p) for p in parameters]
+        self.square = [torch.zeros_like(p) for p in parameters]
+        self.steps = [torch.zeros((), device=p.device) for p in parameters]
+
+    def step(self, found: Gradients, learning_rate: float) -> None:
+        """Update the parameters in place. The gradients are overwritten."""
+        grads = [tensor for block in found.blocks for tensor in block] + [found.shift_D]
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(grad) for grad in grads]))
+        adam(
+            self.parameters, grads, self.mean, self.square, [], self.steps, fused=True,
+            grad_scale=(norm / MAX_GRADIENT).clamp_min(1.0),  # the fused kernel divides the gradients by it
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
 
 
 def _threshold(parts: Sequence[Block], shift_D: Tensor, data: _Data, k: int, lowest: float) -> float:
@@ -171,12 +182,12 @@ def _threshold(parts: Sequence[Block], shift_D: Tensor, data: _Data, k: int, low
     """
     step = max(1, len(data.index_N) // THRESHOLD_POSITIONS)
     picks = torch.arange(0, len(data.index_N), step)
-    wanted = k * len(picks)
+    wanted, ready, scratch = k * len(picks), [scored(block) for block in parts], Scratch()
     for bound in (0.7 * lowest, 0.0):
         scores = []
         for pick in picks.split(4096):
-            x_BD = data.batch(pick) - shift_D
-            scores += [entries_above(part, x_BD, bound).score_M for part in parts]
+            x_BD = data.batch(pick, shift_D)
+            scores += [entries_above(part, x_BD, bound, scratch).score_M for part in ready]
         score_M = torch.cat(scores)
         if len(score_M) > wanted:
             return kth_largest(score_M, wanted + 1)

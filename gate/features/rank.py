@@ -14,13 +14,13 @@ from gate.crosscoder.types import DFC
 from gate.features.contexts import top_contexts
 from gate.features.effect import Effect, locate, measure_effects, strongest_positions
 from gate.features.exclusivity import predictability, replication
-from gate.features.firing import Firing, firing_of
+from gate.features.firing import Firing
 from gate.features.surprise import Lift, surprise_lift
 from gate.features.types import SIGN, Feature, Kind
 from gate.models.engine import Engine
 from gate.policy.types import Novelty
-from gate.schema import NotRun, Side
-from gate.statistics import Estimate, mean_estimate
+from gate.schema import Estimate, Interval, NotRun, Side
+from gate.statistics import bootstrap_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,16 +61,18 @@ def find_features(
     pair: Pair,
     corpus: Corpus,
     dfc: DFC,
-    second: DFC,
+    firing: Firing,
+    twin: Firing,
     novelty: Novelty,
     *,
     seed: int,
     level: float,
     tick: Callable[[int], None] | None = None,
 ) -> tuple[Feature, ...]:
-    """Evidence for the latents with the highest surprise lift, strongest first. `second` is the DFC of another seed."""
-    firing = firing_of(dfc, corpus.paired, corpus.documents)
-    twin = firing_of(second, corpus.paired, corpus.documents)
+    """Evidence for the latents with the highest surprise lift, strongest first.
+
+    `firing` is the corpus encoded by `dfc`, `twin` the same corpus encoded by a DFC of another seed.
+    """
     lift = surprise_lift(firing, seed=seed, level=level)
     latents = _candidates(lift, novelty.min_documents)
     if not latents:
@@ -82,7 +84,7 @@ def find_features(
     features = []
     for i, latent in enumerate(latents):
         features.append(
-            _feature(dfc, latent, sides[i], firing, lift, found[i], predicted[latent], effects[latent], corpus, novelty, seed)
+            _feature(dfc, latent, sides[i], firing, lift, found[i], predicted[latent], effects[latent], corpus, novelty, seed, level)
         )
         if tick:
             tick(1)
@@ -164,15 +166,16 @@ def _feature(
     corpus: Corpus,
     novelty: Novelty,
     seed: int,
+    level: float,
 ) -> Feature:
-    from gate.schema import Interval
-
     kind = _kind(dfc, latent)
     surprise = Estimate(
-        value=float(lift.value[latent]), interval=Interval(low=float(lift.low[latent]), high=float(lift.high[latent]))
+        value=float(lift.value[latent]), interval=Interval(low=float(lift.low[latent]), high=float(lift.high[latent]), level=level)
     )
     kl: Estimate | NotRun = (
-        mean_estimate(effect.kl, seed=seed) if len(effect.kl) else NotRun(not_run="it fires in no answer of this model")
+        bootstrap_ratio(effect.kl, np.ones(len(effect.kl)), seed=seed, level=level)
+        if len(effect.kl)
+        else NotRun(not_run="it fires in no answer of this model")
     )
     lacks = _lacks(surprise, found, kl, novelty)
     return Feature(

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gate.policy.patterns import BadPattern, compile_pattern
-from gate.policy.source import Broken, Listing, Mapping, Node, Place, Problem, Scalar, did_you_mean, quote
+from gate.policy.patterns import MAX_ALL_PATTERNS, BadPattern, compile_pattern
+from gate.policy.source import Broken, Listing, Mapping, Node, Place, Problem, Scalar, descend, did_you_mean, quote
 from gate.policy.types import (
     Actions,
     Behaviour,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Loc = tuple[int | str, ...]  # what pydantic calls a path into the value
-Path = Sequence[str | int]
 
 # The model that the mapping under a key is read with; "" is the whole policy.
 _MODELS: dict[str, type[BaseModel]] = {
@@ -78,7 +77,7 @@ _BOUNDS = {
 }
 
 
-def spell(path: Path) -> str:
+def spell(path: Sequence[str | int]) -> str:
     """`behaviours[2].elicit[0]`; the empty path is "the policy"."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return f"`{text.removeprefix('.')}`" if text else "the policy"
@@ -91,11 +90,11 @@ def explain(error: ValidationError, root: Node) -> list[Problem]:
     guessed = {(path[:-1], guess) for path, detail in located if (guess := _meant(path, detail))}
     problems = []
     for path, detail in located:
-        node, reached = _walk(root, path)
+        node, reached = descend(root, path)
         if isinstance(node, Broken) or _follows(path, detail, node, guessed):
             continue
         place = node.place
-        if detail["type"] == "extra_forbidden" and isinstance(parent := _walk(root, path[:-1])[0], Mapping):
+        if detail["type"] == "extra_forbidden" and isinstance(parent := descend(root, path[:-1])[0], Mapping):
             place = parent.keys[str(path[-1])]
         message, hint = _words(reached, detail, node, path)
         problems.append(Problem(place, message, hint))
@@ -105,26 +104,6 @@ def explain(error: ValidationError, root: Node) -> list[Problem]:
 def _without_tags(loc: Loc) -> Loc:
     """`loc` without the scorer's kind, which pydantic puts behind the key of a tagged union."""
     return tuple(part for i, part in enumerate(loc) if i == 0 or loc[i - 1] != "scorer")
-
-
-def _walk(root: Node, path: Path) -> tuple[Node, list[str | int]]:
-    """The deepest node on `path` that exists in the file, and the path to it."""
-    node, reached = root, list[str | int]()
-    for part in path:
-        child = _child(node, part)
-        if child is None:
-            break
-        node = child
-        reached.append(part)
-    return node, reached
-
-
-def _child(node: Node, part: str | int) -> Node | None:
-    if isinstance(node, Mapping) and isinstance(part, str) and part in node.items:
-        return node.items[part]
-    if isinstance(node, Listing) and isinstance(part, int) and part < len(node.items):
-        return node.items[part]
-    return None
 
 
 def _follows(path: Loc, detail: ErrorDetails, node: Node, guessed: set[tuple[Loc, str]]) -> bool:
@@ -140,7 +119,7 @@ def _follows(path: Loc, detail: ErrorDetails, node: Node, guessed: set[tuple[Loc
     return kind == "value_error" and path == ("behaviours",)
 
 
-def _known_keys(path: Path, parent: Node | None = None) -> list[str]:
+def _known_keys(path: Sequence[str | int], parent: Node | None = None) -> list[str]:
     names = [part for part in path if isinstance(part, str)]
     name = names[-1] if names else ""
     if name == "scorer":
@@ -159,7 +138,7 @@ def _meant(path: Loc, detail: ErrorDetails) -> str:
     return hint.removeprefix("did you mean '").removesuffix("'?")
 
 
-def _words(reached: Path, detail: ErrorDetails, node: Node, path: Path) -> tuple[str, str]:
+def _words(reached: Sequence[str | int], detail: ErrorDetails, node: Node, path: Sequence[str | int]) -> tuple[str, str]:
     """Message and hint for one finding."""
     kind, name = detail["type"], str(next((part for part in reversed(reached) if isinstance(part, str)), ""))
     ctx = detail.get("ctx", {})
@@ -189,7 +168,7 @@ def _words(reached: Path, detail: ErrorDetails, node: Node, path: Path) -> tuple
     return _value_words(reached, detail, node, name)
 
 
-def _value_words(reached: Path, detail: ErrorDetails, node: Node, name: str) -> tuple[str, str]:
+def _value_words(reached: Sequence[str | int], detail: ErrorDetails, node: Node, name: str) -> tuple[str, str]:
     """Message and hint where the value itself is of the wrong type, size or form."""
     kind, here = detail["type"], spell(reached)
     ctx = detail.get("ctx", {})
@@ -244,7 +223,7 @@ def _meant_option(node: Node, options: str, name: str) -> str:
 
 def find_bad_values(root: Node) -> list[Problem]:
     """What the schema cannot see: ids used twice, patterns that do not compile, a length that no answer can have."""
-    problems, seen = [], dict[str, Place]()
+    problems, seen, pattern_budget = [], dict[str, Place](), MAX_ALL_PATTERNS
     for i, behaviour in enumerate(_items(root, "behaviours")):
         if not isinstance(behaviour, Mapping):
             continue
@@ -254,6 +233,10 @@ def find_bad_values(root: Node) -> list[Problem]:
                 problems.append(Problem(name.place, message, "give every behaviour its own id"))
             seen.setdefault(name.value, name.place)
         if isinstance(scorer := behaviour.items.get("scorer"), Mapping):
+            pattern_budget -= sum(len(text) for _, _, text, _ in _patterns(scorer))
+            if pattern_budget < 0:
+                message = f"the patterns of this policy hold more than {MAX_ALL_PATTERNS} characters"
+                return [*problems, Problem(scorer.place, message, "use fewer or shorter patterns")]
             problems += _scorer(scorer, f"behaviours[{i}].scorer")
     return problems
 
@@ -264,17 +247,23 @@ def _items(node: Node, key: str) -> list[Node]:
 
 
 def _scorer(scorer: Mapping, where: str) -> Iterator[Problem]:
-    for key in ("any_of", "none_of"):
-        for j, pattern in enumerate(_items(scorer, key)):
-            if isinstance(pattern, Scalar) and isinstance(pattern.value, str):
-                compiled = compile_pattern(pattern.value)
-                if isinstance(compiled, BadPattern):
-                    at = f" at position {compiled.position}" if compiled.position >= 0 else ""
-                    message = f"`{where}.{key}[{j}]` is not a valid pattern: {compiled.reason}{at} in {quote(pattern.value)}"
-                    yield Problem(pattern.place, message, "correct the regular expression, or escape it with a backslash")
+    for key, j, text, place in _patterns(scorer):
+        compiled = compile_pattern(text)
+        if isinstance(compiled, BadPattern):
+            at = f" at position {compiled.position}" if compiled.position >= 0 else ""
+            message = f"`{where}.{key}[{j}]` is not a valid pattern: {compiled.reason}{at} in {quote(text)}"
+            yield Problem(place, message, "correct the regular expression, or escape it with a backslash")
     low, high = _whole(scorer, "min_words"), _whole(scorer, "max_words")
     if low and high and low[0] > high[0]:
         yield Problem(high[1], f"`{where}.max_words` ({high[0]}) is below min_words ({low[0]})", "swap them")
+
+
+def _patterns(scorer: Mapping) -> Iterator[tuple[str, int, str, Place]]:
+    """Key, index, text and place of every pattern that is text."""
+    for key in ("any_of", "none_of"):
+        for j, pattern in enumerate(_items(scorer, key)):
+            if isinstance(pattern, Scalar) and isinstance(pattern.value, str):
+                yield key, j, pattern.value, pattern.place
 
 
 def _whole(node: Mapping, key: str) -> tuple[int, Place] | None:

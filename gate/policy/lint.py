@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 from gate.errors import PolicyError, printable
 from gate.policy.load import read_policy
 from gate.policy.patterns import BadPattern, compile_pattern, matches_empty, seems_slow
-from gate.policy.source import Listing, Mapping, Node, Place, Problem, quote
+from gate.policy.source import Node, Place, Problem, descend, quote
 from gate.policy.types import Behaviour, LengthScorer, LexicalScorer, Policy, Prompt
 from gate.schema import Record
 
@@ -43,14 +43,7 @@ def _message(level: Literal["error", "warning"], where: str, text: str, hint: st
 
 def _at(node: Node, *path: str | int) -> Node:
     """The node on `path`, or the deepest one that the file spells out (the rest are defaults)."""
-    for part in path:
-        if isinstance(node, Mapping) and isinstance(part, str) and part in node.items:
-            node = node.items[part]
-        elif isinstance(node, Listing) and isinstance(part, int):
-            node = node.items[part]
-        else:
-            break
-    return node
+    return descend(node, path)[0]
 
 
 def _warnings(policy: Policy, root: Node) -> Iterator[Problem]:
@@ -99,7 +92,7 @@ def largest_clear_drift(prompts: int, confidence: float) -> float:
     return float(1 - 2**0.5 * square / (prompts + square))
 
 
-def _repeated(items: tuple[Prompt, ...] | tuple[str, ...], node: Node, here: str) -> Iterator[Problem]:
+def _repeated(items: Sequence[Prompt | str], node: Node, here: str) -> Iterator[Problem]:
     first: dict[Prompt | str, Place] = {}
     for j, item in enumerate(items):
         place = _at(node, j).place
@@ -119,7 +112,7 @@ def _patterns(scorer: LexicalScorer, node: Node, here: str) -> Iterator[Problem]
             if matches_empty(compiled):
                 effect = "every answer exhibits the behaviour" if key == "any_of" else "no answer exhibits the behaviour"
                 yield Problem(place, f"{where} matches the empty string: {effect}", f"make {quote(pattern)} match something")
-            elif seems_slow(pattern, compiled):
+            elif seems_slow(compiled):
                 message = f"{where} takes very long on some answers (catastrophic backtracking): {quote(pattern)}"
                 yield Problem(place, message, "avoid alternatives that overlap inside a repeated group")
             if key == "none_of" and pattern in scorer.any_of:

@@ -42,4 +42,4 @@ def policy_json_schema() -> str:
     }
     conversation["title"] = "Conversation"
     conversation["properties"]["messages"]["minItems"] = 1
-    return json.dumps({"$schema": DIALECT, **schema, "title": "gate policy"}, indent=2, sort_keys=True) + "\n"
+    return json.dumps({"$schema": DIALECT, **schema, "title": "gate policy"}, indent=2, sort_keys=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -112,6 +112,22 @@ def plain(node: Node) -> JSON:
     if isinstance(node, Listing):
         return [plain(item) for item in node.items]
     return []
+
+
+def descend(root: Node, path: Sequence[str | int]) -> tuple[Node, list[str | int]]:
+    """The deepest node on `path` that the file spells out, and the path to it."""
+    node, reached = root, list[str | int]()
+    for part in path:
+        child = None
+        if isinstance(node, Mapping) and isinstance(part, str) and part in node.items:
+            child = node.items[part]
+        if isinstance(node, Listing) and isinstance(part, int) and part < len(node.items):
+            child = node.items[part]
+        if child is None:
+            break
+        node = child
+        reached.append(part)
+    return node, reached
 
 
 def quote(text: str, limit: int = 60) -> str:

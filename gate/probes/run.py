@@ -201,7 +201,7 @@ def _curves(
         points.setdefault((aim.name, group), [_unsteered(group, len(prompts), config, level)]).append(
             _point(dose, rows, group, config, level)
         )
-    return [_curve(name, bench.side, group, found) for (name, group), found in points.items()]
+    return [_curve(name, bench.side, group, found, level) for (name, group), found in points.items()]
 
 
 def _counts(judged: Sequence[Judged], group: str) -> list[bool]:
@@ -230,10 +230,10 @@ def _unsteered(group: str, n: int, config: ProbeConfig, level: float) -> DosePoi
     )
 
 
-def _curve(name: str, side: Side, group: Literal["elicit", "control"], points: list[DosePoint]) -> Curve:
+def _curve(name: str, side: Side, group: Literal["elicit", "control"], points: list[DosePoint], level: float) -> Curve:
     direction: Literal["up", "down"] = "up" if group == "control" else "down"
     ordered = tuple(sorted(points, key=lambda point: point.dose))
-    confirmed, effect, best, room, why = curve_confirmed(ordered, direction)
+    confirmed, effect, best, room, why = curve_confirmed(ordered, direction, level=level)
     return Curve(
         target=name,
         side=side,
@@ -271,11 +271,11 @@ def _mediate(
     fluent = sum(item.fluent for item in rows[0]) / len(prompts)
     other = subject.drift.baseline if bench.side == "incoming" else subject.drift.incoming
     return mediation(
+        before,
+        after[0],
+        other.value,
+        [sum(row) / len(row) for row in after[1:]],
         side=bench.side,
-        before=before,
-        after=after[0],
-        reference=other.value,
-        control_after=after[1:],
         fluent_share=fluent,
         min_fluent=config.min_fluent,
         seed=seed,

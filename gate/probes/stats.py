@@ -127,7 +127,7 @@ def mediation(
     The sign takes care of itself: where the model exhibits *less* than the reference, ablation that brings the behaviour back
     counts as removing the difference. Shares are clipped to [-1, 1]: past the reference, all of it is removed.
     The interval is a Bayesian bootstrap over prompts (Rubin 1981) of the paired table with half a prompt added to each cell
-    (Agresti & Min 2005), so it has a width even where all prompts agree; `reference_rate` is taken as given.
+    (Agresti & Min 2005), so agreement of all prompts is not certainty; `reference_rate` is taken as given.
 
     Confirmed iff at least `min_removed` is removed, the interval is clear of 0, every one of at least `min_controls` control
     subspaces removes less, and at least `min_fluent` of the answers stay fluent: broken text exhibits nothing and would count

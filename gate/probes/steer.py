@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gate.models.engine import Engine
 from gate.models.types import Intervention
-from gate.probes.stats import fluency, natural_floor
+from gate.probes.stats import fluency, median_logprob, natural_floor
 
 Ids = tuple[int, ...]
 
@@ -42,7 +42,7 @@ class Judge:
     def learn(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> None:
         """Set the fluency floor from natural answers."""
         natural = self._logprobs([(p, a) for p, a in zip(prompts, answers, strict=True) if a])
-        self._floor = natural_floor(list(natural.values()))
+        self._floor = natural_floor([median_logprob(logprobs) for logprobs in natural.values()])
 
     def judge(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[Judged]:
         """One verdict per (prompt, answer)."""

@@ -17,6 +17,7 @@ _KEPT = frozenset("\n\t\u200c\u200d")
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]#!|~$])")
 _BLOCK_START = re.compile(r"^(\d{0,9})([+\-=.)])")
+_LINE_SPACE = re.compile(r"[^\S ]+")
 _OPENING = re.compile(r"\[(?=\[)")
 _BACKTICKS = re.compile(r"`+")
 
@@ -54,7 +55,7 @@ def log_line(text: str, limit: int = 10_000) -> str:
     Log services execute commands found in a job's output: `::name::` (GitHub), `##[name]`, `##vso[` (Azure) and
     `##teamcity[`. Both markers are broken by a space; wrapping may move any of them to the start of a line.
     """
-    text = printable(clip(" ".join(text.split()), limit))
+    text = printable(clip(_LINE_SPACE.sub(" ", text), limit))
     while "::" in text or "##" in text:
         text = text.replace("::", ": :").replace("##", "# #")
     return text

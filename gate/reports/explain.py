@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import textwrap
 
 from gate.errors import UsageError
 from gate.features.types import SIGN, Context, Feature
@@ -15,29 +17,32 @@ from gate.verdict.types import Finding, Verdict
 
 _MAX_EXAMPLES = 5
 _MAX_LISTED = 40
+# A label or a sparkline before the text: what continues belongs under the text.
+_LABELLED = re.compile(r" +(?:asked|fires in|baseline|incoming|[▁-█·]+) +")
 
 
-def explain(verdict: Verdict, name: str) -> str:
-    """A page of text about `name`: a behaviour id, or a feature id such as `+744` (`744` will do).
+def explain(verdict: Verdict, name: str, *, width: int = 100) -> str:
+    """A page of text, `width` columns wide, about `name`: a behaviour id, or a feature id such as `+744` (`744` will do).
 
     Safe for a terminal. Raises UsageError with the nearest names if the verdict knows no such name.
     """
     for finding in verdict.findings:
         if finding.behaviour == name:
-            return _page(_behaviour(verdict, finding))
+            return _page(_behaviour(verdict, finding), width)
     feature = _find_feature(verdict, name)
     if feature is not None:
-        return _page(_feature(verdict, feature))
+        return _page(_feature(verdict, feature), width)
     raise _unknown(verdict, name)
 
 
-def _page(lines: list[str]) -> str:
-    """Blank lines separate paragraphs; every line is made safe on its own."""
-    safe = []
+def _page(lines: list[str], width: int) -> str:
+    """Lines made safe one by one and wrapped; continuation lines are indented below the text they continue."""
+    wrapped: list[str] = []
     for line in lines:
-        indent = len(line) - len(line.lstrip(" "))
-        safe.append(" " * indent + log_line(line))
-    return "\n".join(safe).rstrip() + "\n"
+        text = log_line(line)
+        hanging = " " * (label.end() if (label := _LABELLED.match(text)) else len(text) - len(text.lstrip()))
+        wrapped += textwrap.wrap(text, max(40, width), subsequent_indent=hanging, break_on_hyphens=False) or [""]
+    return "\n".join(wrapped).rstrip() + "\n"
 
 
 def _find_feature(verdict: Verdict, name: str) -> Feature | None:
@@ -117,7 +122,7 @@ def _probe(probe: Probe | NotRun) -> list[str]:
 
 def _feature(verdict: Verdict, feature: Feature) -> list[str]:
     lines = [
-        f"{feature.id}: a {feature.kind} feature ({SIGN[feature.kind]}), {w.KIND[feature.kind]}",
+        f"{feature.id}: {SIGN[feature.kind]} {feature.kind}, a feature {w.KIND[feature.kind]}",
         f"{'Significant' if feature.significant else 'Not significant'}: {feature.why}",
         "",
         "What it does",

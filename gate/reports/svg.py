@@ -58,8 +58,7 @@ def _frame(ident: str, width: float, height: float, title: str, description: str
 def worse(drift: Drift) -> tuple[float, float, float]:
     """Drift and its interval on an axis where positive is worse: (value, low, high)."""
     low, high = drift.interval.low, drift.interval.high
-    flipped = drift.regressing * drift.value < 0 or (drift.value < 0 < drift.regressing)
-    if flipped:
+    if drift.regressing * drift.value < 0:
         low, high = -high, -low
     return drift.regressing, low, high
 
@@ -126,6 +125,32 @@ def _forest_row(
     return [*parts, _text(width - 138, figures_y, w.shift(drift), "tick")]
 
 
+def rates(ident: str, drift: Drift) -> str:
+    """Both models' rates with their intervals, 0 to 100%."""
+    width, left, right = 350.0, 96.0, 48.0
+    span = width - left - right
+
+    def x(share: float) -> float:
+        return left + span * max(0.0, min(1.0, share))
+
+    body = []
+    for share in (0.0, 0.5, 1.0):
+        body += [_line(x(share), 6, x(share), 64, "grid"), _text(x(share), 82, w.percent(share), "tick", "middle")]
+    for index, (label, rate, css) in enumerate((("baseline", drift.baseline, "other"), ("incoming", drift.incoming, "accent"))):
+        y = 20.0 + 28 * index
+        body += [
+            _text(left - 10, y + 4, label, "label", "end"),
+            _line(x(rate.interval.low), y, x(rate.interval.high), y, f"whisker {css}"),
+            _tag("circle", {"cx": x(rate.value), "cy": y, "r": 5, "class": f"dot {css}"}),
+            _text(left + span + 8, y + 4, w.percent(rate.value), "tick"),
+        ]
+    described = "; ".join(
+        f"{label} {w.percent(rate.value)}, {rate.hits} of {rate.n}, interval {w.percent_range(rate.interval)}"
+        for label, rate in (("baseline", drift.baseline), ("incoming", drift.incoming))
+    )
+    return _frame(ident, width, 90, "Rate in both models", described, body)
+
+
 # --- dose-response ----------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +171,7 @@ def dose_response(ident: str, curve: Curve, title: str) -> str:
     for rate in (0.0, 0.5, 1.0):
         body.append(_line(left, y(rate), width - right, y(rate), "grid"))
         body.append(_text(left - 6, y(rate) + 4, w.percent(rate), "tick", "end"))
-    body += [_text(x(dose), height - bottom + 16, f"{dose:g}", "tick", "middle") for dose in _spaced([p.dose for p in points])]
+    body += [_text(x(dose), height - bottom + 16, w.dose_words(dose), "tick", "middle") for dose in _spaced([p.dose for p in points])]
     body.append(_text((left + width - right) / 2, height - 4, "dose", "axis", "middle"))
     body += _control_band(points, x, y)
     body += _target(points, x, y)

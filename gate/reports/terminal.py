@@ -31,7 +31,7 @@ SYMBOL: dict[Status, str] = {"fail": "✗", "inconclusive": "?", "warn": "!", "n
 # Below this width the six columns do not fit side by side: one block per behaviour instead.
 _TABLE_WIDTH = 104
 _MIN_WIDTH = 40
-_MAX_FEATURES = 3
+_MAX_FEATURES = 4
 _MAX_NOVEL = 8
 
 
@@ -137,7 +137,7 @@ def _block(finding: Finding) -> Padding:
         ("dose", _dose(finding)),
         ("removing", _mediation(finding)),
     ):
-        flat = Text(" ").join(cell.split("\n"))
+        flat = Text(", ").join(cell.split("\n"))
         if flat.plain != "–":
             grid.add_row(label, flat)
     outer = Table.grid()

@@ -20,6 +20,8 @@ KIND: dict[Kind, str] = {
     "rewired": "in both models, but it now leads to other output",
 }
 
+PROMPTS = {"elicit": "eliciting", "control": "control"}
+
 BASIS: dict[str, str] = {
     "drift": "the rate moved",
     "drift-with-mechanism": "the rate moved, and the features behind it are confirmed",
@@ -115,7 +117,7 @@ def drift_sentence(drift: Drift | NotRun) -> str:
         f"The rate went from {percent(drift.baseline.value)} to {percent(drift.incoming.value)} on {drift.incoming.n} prompts: "
         f"{points(drift.value)}, {percent(drift.interval.level)} interval {point_range(drift.interval)}, tolerance "
         f"{signed(100 * drift.tolerance, plus=False)} pts, adjusted {p_words(drift.p_adjusted)}. "
-        f"{drift.gained} prompts show it only with the incoming model, {drift.lost} only with the baseline."
+        f"{count(drift.gained, 'prompt')} brought it out only in the incoming model, {drift.lost} only in the baseline."
     )
 
 
@@ -124,6 +126,11 @@ def target_words(target: str, bundle: tuple[str, ...] = ()) -> str:
     if target == "bundle":
         return f"the bundle of {count(len(bundle), 'feature')}" if bundle else "the bundle"
     return f"feature {target}"
+
+
+def dose_words(dose: float) -> str:
+    """A dose as short as it can be: `1.5`, `−2`."""
+    return f"{dose:g}".replace("-", MINUS)
 
 
 def count(number: int, noun: str) -> str:
@@ -150,11 +157,11 @@ def extreme_control(curve: Curve, point: DosePoint) -> float | None:
 
 def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
     """What turning the target up or down did, against the control directions."""
-    subject = f"Turning {target_words(curve.target, bundle)} {curve.direction} in {side_words(curve.side)}, on {curve.prompts} prompts"
+    subject = f"Turning {target_words(curve.target, bundle)} {curve.direction} in {side_words(curve.side)}, on {PROMPTS[curve.prompts]} prompts"
     start, best = point_at(curve, 0.0), point_at(curve, curve.best_dose)
     if start is None or best is None:
         return f"{subject}: {curve.why}"
-    moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {curve.best_dose:g}"
+    moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {dose_words(curve.best_dose)}"
     control = extreme_control(curve, best)
     against = "" if control is None else f"; the furthest of {count(len(best.controls), 'control')} reached {percent(control)}"
     return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {curve.why}"
@@ -235,7 +242,7 @@ def surprise_sentence(feature: Feature) -> str:
     figures = f"Surprise lift {signed(lift, 1)} nats [{signed(interval.low, 1)}, {signed(interval.high, 1)}]"
     if lift < 0.5:
         return f"{figures}: where it fires, the models disagree no more than elsewhere."
-    factor = f"{math.exp(lift):,.0f} times" if lift < 14 else "over a million times"
+    factor = f"{float(f'{math.exp(lift):.2g}'):,.0f} times" if lift < 13.8 else "over a million times"
     return f"{figures}: where it fires, the text is about {factor} likelier under its author than under the other model."
 
 

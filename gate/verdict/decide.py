@@ -14,7 +14,7 @@ from gate.behaviours.types import Drift, Measured
 from gate.crosscoder.types import Quality
 from gate.errors import printable
 from gate.features.types import Feature
-from gate.policy.types import Behaviour, Floors, Novelty, Policy
+from gate.policy.types import Behaviour, Floors, Novelty, Policy, Severity
 from gate.probes.types import Probe
 from gate.schema import Estimate, NotRun, Status
 from gate.verdict import wording
@@ -31,8 +31,12 @@ Basis = Literal[
     "identical",
 ]
 Overall = Literal["pass", "warn", "fail", "inconclusive"]
+OVERALL: tuple[Overall, ...] = ("fail", "inconclusive", "warn")  # gravest first
 RANK: dict[Status, int] = {"pass": 0, "note": 1, "warn": 2, "inconclusive": 3, "fail": 4}
 IDENTICAL = "the files of both models are identical"
+NOT_MEASURED = NotRun(not_run="it was not measured")
+NOT_PROBED = NotRun(not_run="no matching feature and no clear drift: nothing to probe")
+SEVERITY: dict[Severity, int] = {"low": 0, "medium": 1, "high": 2, "critical": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ class DecideResult:
     novel: tuple[Novel, ...]  # largest effect first
     features: tuple[Feature, ...]  # in the given order
     notes: tuple[str, ...]
+
+
+class Proof(NamedTuple):
+    """Features that confirmed interventions moved, and the share of the difference that ablating them removed."""
+
+    steered: tuple[str, ...]
+    ablated: tuple[str, ...]
+    removed: float
 
 
 class _Conclusion(NamedTuple):
@@ -79,8 +91,8 @@ def decide(
         _finding(
             policy,
             behaviour,
-            measured.get(behaviour.id, NotRun(not_run="it was not measured")),
-            probes.get(behaviour.id, NotRun(not_run="no matching feature and no clear drift: nothing to probe")),
+            measured.get(behaviour.id, NOT_MEASURED),
+            probes.get(behaviour.id, NOT_PROBED),
             significant,
             problem,
         )
@@ -93,7 +105,8 @@ def decide(
     statuses = [one.status for one in findings] + [one.status for one in novel] + (["inconclusive"] if problem else [])
     status = overall(statuses)
     referred = {match.feature for one in findings for match in one.matches}
-    referred |= {id_ for one in findings if not isinstance(one.probe, NotRun) for id_ in one.probe.bundle}
+    for probe in (one.probe for one in findings if isinstance(one.probe, Probe)):
+        referred |= {*probe.bundle, *(curve.target for curve in probe.curves)}
     referred |= {id_ for one in novel for id_ in (one.feature, *one.family)}
     return DecideResult(
         status=status,
@@ -112,7 +125,7 @@ def needs_probe(policy: Policy, measured: Mapping[str, Measured | NotRun], featu
     significant = {feature.id for feature in features if feature.significant}
     wanted = []
     for behaviour in policy.behaviours:
-        one = measured.get(behaviour.id)
+        one = measured.get(behaviour.id, NOT_MEASURED)
         if isinstance(one, Measured) and (one.drift.clear or any(match.feature in significant for match in one.matches)):
             wanted.append(behaviour.id)
     return tuple(wanted)
@@ -142,8 +155,10 @@ def soundness(floors: Floors, coverage: Coverage | NotRun, quality: Quality | No
 
 def overall(statuses: Sequence[Status]) -> Overall:
     """The gravest of `statuses`: fail before inconclusive before warn; a note passes. None at all is a pass."""
-    worst = max(statuses, key=RANK.__getitem__, default="pass")
-    return "pass" if worst == "note" else worst
+    for status in OVERALL:
+        if status in statuses:
+            return status
+    return "pass"
 
 
 def _finding(
@@ -181,17 +196,19 @@ def _conclude(
     if drift.baseline.n < policy.floors.min_prompts:
         reason = wording.too_few(behaviour, drift.baseline.n, policy.floors.min_prompts)
         return _Conclusion("inconclusive", "no-evidence", reason)
-    causes = confirmed_features(probe)
-    cause = wording.mechanism(probe, causes) if causes and isinstance(probe, Probe) else ""
+    proof = proven(probe)
+    cause = wording.mechanism(*proof)
     if drift.clear:
         basis: Basis = "drift-with-mechanism" if cause else "drift"
         return _Conclusion(behaviour.on.drift, basis, wording.clear_drift(behaviour, drift, cause))
     if problem:
         # drift does not rest on the crosscoder, but the absence of a hidden switch does
         return _Conclusion("inconclusive", "no-evidence", wording.unsound(behaviour, problem))
-    candidates = [_drift_row(behaviour, drift, alpha)]
+    candidates = [_drift_row(behaviour, drift, alpha, cause)]
+    if candidates[0].basis == "improvement":
+        return candidates[0]  # what its features do shows in these rates already
     matches = [match for match in measured.matches if match.feature in significant]
-    if any(match.feature in causes for match in matches):
+    if any(match.feature in proof.steered or match.feature in proof.ablated for match in matches):
         reason = wording.latent_switch(behaviour, drift, cause)
         candidates.append(_Conclusion(behaviour.on.latent_switch, "latent-switch", reason))
     elif matches:
@@ -201,31 +218,29 @@ def _conclude(
     return max(candidates, key=lambda one: RANK[one.status])
 
 
-def _drift_row(behaviour: Behaviour, drift: Drift, alpha: float) -> _Conclusion:
+def _drift_row(behaviour: Behaviour, drift: Drift, alpha: float, cause: str) -> _Conclusion:
     """The row for a drift that is not clear of the tolerance."""
     real = drift.p_adjusted < alpha
     if drift.regressing > drift.tolerance and real:
         milder: Status = min("warn", behaviour.on.drift, key=RANK.__getitem__)
-        return _Conclusion(milder, "drift", wording.uncertain_drift(behaviour, drift))
+        return _Conclusion(milder, "drift", wording.uncertain_drift(behaviour, drift, cause))
     if drift.regressing > drift.tolerance:
         return _Conclusion("note", "drift", wording.indistinct_drift(behaviour, drift))
     if drift.regressing < 0 and real:
-        return _Conclusion("pass", "improvement", wording.improvement(behaviour, drift))
+        return _Conclusion("pass", "improvement", wording.improvement(behaviour, drift, cause))
     return _Conclusion("pass", "no-change", wording.no_change(behaviour, drift))
 
 
-def confirmed_features(probe: Probe | NotRun) -> tuple[str, ...]:
-    """Features that a confirmed intervention of `probe` moved, in the bundle's order: the whole bundle where it was steered or
-    ablated together, else those steered alone.
-    """
-    if isinstance(probe, NotRun) or not probe.confirmed:
-        return ()
-    steered = {curve.target for curve in probe.curves if curve.confirmed}
-    ablated = not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed
-    if "bundle" in steered or ablated or not steered:
-        return probe.bundle
-    alone = tuple(id_ for id_ in probe.bundle if id_ in steered)
-    return alone + tuple(sorted(steered - set(alone)))
+def proven(probe: Probe | NotRun) -> Proof:
+    """What `probe` proved. A confirmed bundle stands for all its features, a confirmed single curve for its own."""
+    if isinstance(probe, NotRun):
+        return Proof((), (), 0.0)
+    targets = {curve.target for curve in probe.curves if curve.confirmed}
+    alone = [id_ for id_ in probe.bundle if id_ in targets]
+    steered = probe.bundle if "bundle" in targets else (*alone, *sorted(targets - set(alone)))
+    if isinstance(probe.mediation, NotRun) or not probe.mediation.confirmed:
+        return Proof(steered, (), 0.0)
+    return Proof(steered, probe.bundle, probe.mediation.removed)
 
 
 def _novel(
@@ -233,11 +248,11 @@ def _novel(
 ) -> tuple[tuple[Novel, ...], int]:
     """Significant features that no behaviour explains, one entry per family, and how many features did not fit in the list.
 
-    Explained are features that match a behaviour, and those that fire together with a match of a behaviour that already fails or
-    warns: they are parts of the same change. Beside a behaviour that passes nothing is swept under its match.
+    Explained are features that match a behaviour, and those that fire together with a match of a behaviour that already fails
+    or warns: they are parts of the same change. Beside a behaviour that passes nothing is swept under its match.
     """
     matched = {match.feature for one in findings for match in one.matches}
-    flagged = {match.feature for one in findings if RANK[one.status] >= RANK["warn"] for match in one.matches}
+    flagged = {match.feature for one in findings if one.status in {"warn", "fail"} for match in one.matches}
     open_ids = {
         feature.id: feature
         for feature in sorted(features, key=_by_effect)
@@ -281,21 +296,23 @@ def _identical(policy: Policy, notes: Sequence[str]) -> DecideResult:
 
 
 def _summary(policy: Policy, findings: Sequence[Finding], novel: Sequence[Novel], status: Overall, problem: str) -> str:
-    """One or two sentences: what is the matter, and the gravest reason in full."""
+    """What is the matter, in one line, and the gravest reason in full."""
     total = wording.count(len(policy.behaviours), "watched behaviour")
-    by_status = {name: [one for one in findings if one.status == name] for name in RANK}
+    failed, blocked, warned, noted = (
+        sorted((one for one in findings if one.status == name), key=lambda one: -SEVERITY[one.severity])
+        for name in ("fail", "inconclusive", "warn", "note")
+    )
     novel_part = f"{wording.count(len(novel), 'novel change')} that no behaviour explains" if novel else ""
     if status == "fail":
-        if not by_status["fail"]:
-            return f"None of {total} fails, but {novel_part}: {novel[0].reason}"
-        return f"{len(by_status['fail'])} of {total} regressed. {by_status['fail'][0].reason}"
+        if not failed:
+            return f"{novel_part}. {novel[0].reason}"
+        blocked_part = f", no verdict on {len(blocked)}" if blocked else ""
+        return f"{len(failed)} of {total} regressed{blocked_part}. {failed[0].reason}"
     if status == "inconclusive":
-        if problem:
-            return f"No verdict: {problem}."
-        blocked = by_status["inconclusive"]
-        return f"No verdict on {len(blocked)} of {total}. {blocked[0].reason}"
+        return f"No verdict: {problem}." if problem else f"No verdict on {len(blocked)} of {total}. {blocked[0].reason}"
     if status == "warn":
-        parts = [f"{len(by_status['warn'])} of {total} for review"] if by_status["warn"] else []
-        reason = by_status["warn"][0].reason if by_status["warn"] else novel[0].reason
-        return f"{' and '.join([*parts, *([novel_part] if novel_part else [])])}. {reason}"
-    return f"None of {total} regressed, and no unexplained change is left for review."
+        warned_part = f"{len(warned)} of {total} for review" if warned else ""
+        parts = " and ".join(part for part in (warned_part, novel_part) if part)
+        return f"{parts}. {warned[0].reason if warned else novel[0].reason}"
+    noted_part = f" ({len(noted)} with a note)" if noted else ""
+    return f"None of {total} regressed{noted_part}, and no unexplained change is left for review."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gate.errors import printable
-from gate.schema import NotRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from gate.behaviours.types import Drift, Match
     from gate.features.types import Feature
     from gate.policy.types import Behaviour
-    from gate.probes.types import Probe
 
 KINDS = {"added": "new in the incoming model", "removed": "gone from the incoming model", "rewired": "used differently"}
 
@@ -29,6 +27,10 @@ def points(difference: float) -> str:
     """A difference of rates in signed percentage points."""
     rounded = round(100 * difference)
     return f"{rounded:+d}" if rounded else "0"
+
+
+def _tolerance(drift: Drift) -> str:
+    return f"{100 * drift.tolerance:.3g} points"
 
 
 def count(n: int, noun: str) -> str:
@@ -64,19 +66,18 @@ def and_more(ids: Sequence[str]) -> str:
     return ids[0] if rest == 0 else f"{ids[0]} and {count(rest, 'more feature')}"
 
 
-def mechanism(probe: Probe, features: Sequence[str]) -> str:
-    """What the confirmed interventions did: 'steering +312 and 3 more features moves it; ablating them removes 80% of it'."""
-    parts = []
-    if any(curve.confirmed for curve in probe.curves) or not _ablation_confirmed(probe):
-        parts.append(f"steering {and_more(features)} moves it")
-    if not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed:
-        target = "them" if parts and len(features) > 1 else "it" if parts else and_more(features)
-        parts.append(f"ablating {target} removes {percent(probe.mediation.removed)} of the difference")
+def mechanism(steered: Sequence[str], ablated: Sequence[str], removed: float) -> str:
+    """What the confirmed interventions did; empty where none is.
+
+    `steered`, `ablated`: feature ids that a confirmed intervention moved; `removed`: what ablation removed of the difference.
+    'steering +312 and 3 more features moves it; ablating them removes 80% of the difference'
+    """
+    parts = [f"steering {and_more(steered)} moves it"] if steered else []
+    if ablated:
+        pronoun = "it" if len(ablated) == 1 else "them"
+        target = pronoun if set(ablated) == set(steered) else and_more(ablated)
+        parts.append(f"ablating {target} removes {percent(removed)} of the difference")
     return " and ".join(parts)
-
-
-def _ablation_confirmed(probe: Probe) -> bool:
-    return not isinstance(probe.mediation, NotRun) and probe.mediation.confirmed
 
 
 def clear_drift(behaviour: Behaviour, drift: Drift, cause: str) -> str:
@@ -85,11 +86,12 @@ def clear_drift(behaviour: Behaviour, drift: Drift, cause: str) -> str:
     return f"{movement(behaviour, drift)} ({evidence(drift)}); {known}."
 
 
-def uncertain_drift(behaviour: Behaviour, drift: Drift) -> str:
+def uncertain_drift(behaviour: Behaviour, drift: Drift, cause: str) -> str:
     """A real drift whose size is uncertain."""
+    known = f" ({cause})" if cause else ""
     return (
-        f"{movement(behaviour, drift)} ({evidence(drift)}): a real change, but {count(drift.baseline.n, 'prompt')} cannot tell "
-        f"whether it exceeds the tolerance of {100 * drift.tolerance:.0f} points; add prompts."
+        f"{movement(behaviour, drift)} ({evidence(drift)}): a real change{known}, but {count(drift.baseline.n, 'prompt')} "
+        f"cannot tell whether it exceeds the tolerance of {_tolerance(drift)}; add prompts."
     )
 
 
@@ -101,21 +103,22 @@ def indistinct_drift(behaviour: Behaviour, drift: Drift) -> str:
     )
 
 
-def improvement(behaviour: Behaviour, drift: Drift) -> str:
+def improvement(behaviour: Behaviour, drift: Drift, cause: str) -> str:
     """A significant drift in the direction that the policy does not mind."""
-    return f"{movement(behaviour, drift)} ({evidence(drift)}): an improvement."
+    known = f"; {cause}" if cause else ""
+    return f"{movement(behaviour, drift)} ({evidence(drift)}): an improvement{known}."
 
 
 def no_change(behaviour: Behaviour, drift: Drift) -> str:
     """Nothing beyond the tolerance, and no feature."""
-    return f"{movement(behaviour, drift)} ({evidence(drift)}): within the tolerance of {100 * drift.tolerance:.0f} points."
+    return f"{movement(behaviour, drift)} ({evidence(drift)}): no regression beyond the tolerance of {_tolerance(drift)}."
 
 
 def latent_switch(behaviour: Behaviour, drift: Drift, cause: str) -> str:
     """A proven cause without a clear drift."""
     return (
-        f"{movement(behaviour, drift)} ({evidence(drift)}), but {cause}: a changed feature controls it and may wait for a trigger "
-        "that these prompts lack."
+        f"{movement(behaviour, drift)} ({evidence(drift)}), but {cause}: a changed feature controls it and may wait for a "
+        "trigger that these prompts lack."
     )
 
 
@@ -124,8 +127,8 @@ def unconfirmed_match(behaviour: Behaviour, drift: Drift, matches: Sequence[Matc
     ids = and_more([match.feature for match in matches])
     fires = "fires" if len(matches) == 1 else "fire"
     return (
-        f"{movement(behaviour, drift)} ({evidence(drift)}); {ids} {fires} on its prompts (AUROC {matches[0].auroc:.2f}), but no "
-        "intervention confirmed an effect on it."
+        f"{movement(behaviour, drift)} ({evidence(drift)}); {ids} {fires} on its prompts (AUROC {matches[0].auroc:.2f}), but "
+        "no intervention confirmed an effect on it."
     )
 
 
@@ -151,7 +154,7 @@ def novel(feature: Feature, family: Sequence[str]) -> str:
     tokens = ", ".join(f"'{printable(one.token)}'" for one in feature.promoted[:3])
     promotes = f" and promotes {tokens}" if tokens else ""
     return (
-        f"{feature.id} ({KINDS[feature.kind]}){together} fires in {count(feature.documents, 'document')} that surprise the other "
-        f"model by {lift.value:.1f} nats more than usual ({percent(lift.interval.level)} interval {lift.interval.low:.1f} to "
-        f"{lift.interval.high:.1f}){promotes}; no watched behaviour explains it."
+        f"{feature.id} ({KINDS[feature.kind]}){together} fires in {count(feature.documents, 'document')} that surprise the "
+        f"other model by {lift.value:.1f} nats more than usual ({percent(lift.interval.level)} interval "
+        f"{lift.interval.low:.1f} to {lift.interval.high:.1f}){promotes}; no watched behaviour explains it."
     )

@@ -1,0 +1,315 @@
+"""A conversation in a model's own chat template, as tokens that know which characters of the *content* they cover.
+
+The content string is all message contents and the answer, joined without anything between them: it is the same for every
+model, so equal offsets in it are equal places in the conversation whatever the template around them.
+
+How a token finds its characters:
+
+1. The template is rendered once per sequence of roles with a marker in place of each content; that splits it into literal
+   pieces and slots.
+2. The real conversation is rendered and read against that pattern. A slot may hold its content stripped of outer white
+   space (many templates do), and a content may be repeated (only the first place counts). Where the pattern does not fit,
+   the contents are searched for in order; content that is not there at all makes the model incomparable.
+3. The rendered text is tokenised as one string, as transformers does, so ordinary text gets its ordinary tokens. If a
+   control token came out of a slot (somebody wrote `<|end|>` in a prompt), the text is tokenised again piece by piece
+   between the template's own control tokens, with control tokens off: content is never control.
+
+Templates are Jinja in transformers' sandbox. The clock they may ask for is fixed, so that a verdict does not depend on the
+day; `enable_thinking` is false, so that hybrid reasoning models answer at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from gate.errors import IncomparableError, ModelError
+from gate.models.types import Rendered
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from gate.policy.types import Prompt
+
+__all__ = ["ChatRenderer"]
+
+MARKER = "GATEslot{}xq"
+MARKERS = re.compile(r"GATEslot(\d+)xq")
+# the date that Llama's own template falls back to
+CLOCK = datetime(2024, 7, 26, tzinfo=timezone.utc)
+# for models without a chat template
+FALLBACK_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
+ANCHOR = "a"
+
+Turns = tuple[tuple[str, str], ...]  # (role, content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """Characters [start, end) of the rendered text hold the content string from offset `content` on."""
+
+    start: int
+    end: int
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    id: int
+    start: int
+    end: int
+
+
+class ChatRenderer:
+    """Renders conversations for one tokenizer. It takes the tokenizer over: its post-processor is removed."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer: Any = tokenizer
+        self._backend: Any = tokenizer.backend_tokenizer
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._prefix = self._added_prefix()
+        # post-processors add BOS, which templates write themselves, and may trim the white space off the offsets
+        self._backend.post_processor = None
+        self._special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._unknown: int | None = tokenizer.unk_token_id
+        self._has_template = tokenizer.chat_template is not None
+        self._anchor = self._backend.encode(ANCHOR, add_special_tokens=False).ids
+        self._anchor_text = self._backend.decode(self._anchor, skip_special_tokens=True)
+        self._pattern = functools.lru_cache(maxsize=64)(self._pattern_uncached)
+        self._prompt = functools.lru_cache(maxsize=4096)(self._prompt_uncached)
+
+    def render(self, prompt: Prompt, answer: str | None) -> Rendered:
+        """The conversation, tokenised. Its first `decision` + 1 ids are the same with every answer and with none.
+
+        Raises ModelError for a template that fails, IncomparableError for one that hides the content.
+        """
+        turns = tuple((message.role, message.content) for message in prompt.messages)
+        text, slots, tokens = self._prompt(turns)
+        ids = [*self._leading(), *(token.id for token in tokens)]
+        content = [(-1, -1)] * len(self._leading()) + [_covered(token, slots) for token in tokens]
+        decision = len(ids) - 1
+        if decision < 0:
+            raise IncomparableError("the chat template renders this prompt to nothing")
+        if answer is not None:
+            offset = sum(len(content) for _, content in turns)
+            for token in self._answer(text, slots, tokens, answer):
+                ids.append(token.id)
+                content.append((token.start + offset, token.end + offset) if token.end > token.start else (-1, -1))
+            ids += self._turn_end
+            content += [(-1, -1)] * len(self._turn_end)
+        return Rendered(tuple(ids), tuple(content), decision)
+
+    def render_text(self, text: str) -> Rendered:
+        """Plain text after the tokenizer's own prefix (BOS). Control tokens written in the text stay text."""
+        tokens = self._tokenise(text, [_Slot(0, len(text), 0)])
+        ids = (*self._prefix, *(token.id for token in tokens))
+        return Rendered(ids, ((-1, -1),) * len(self._prefix) + tuple((t.start, t.end) for t in tokens), -1)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids as it would read after other text: special tokens removed, a leading space kept."""
+        # decoders strip the first token's space; so let it not be the first
+        text: str = self._backend.decode([*self._anchor, *ids], skip_special_tokens=True)
+        if text.startswith(self._anchor_text):
+            return text[len(self._anchor_text) :]
+        plain: str = self._backend.decode(list(ids), skip_special_tokens=True)
+        return plain
+
+    def token_text(self, token: int) -> str:
+        """Display text of one vocabulary entry; special tokens by name, bytes that are no character as U+FFFD."""
+        if token in self._special:
+            return self._special[token]
+        text = self.decode([token])
+        return text or str(self._backend.id_to_token(token) or "")
+
+    def end_of_turn_ids(self) -> set[int]:
+        """The special tokens that end an answer: the tokenizer's end of sequence, and what the template writes there."""
+        eos: int | None = self._tokenizer.eos_token_id
+        return {i for i in self._turn_end if i in self._special} | (set() if eos is None else {eos})
+
+    @functools.cached_property
+    def _turn_end(self) -> tuple[int, ...]:
+        """What follows an answer in the template up to its first control token; the end of sequence where there is none."""
+        eos: int | None = self._tokenizer.eos_token_id
+        fallback = () if eos is None else (eos,)
+        if not self._has_template:
+            return fallback
+        try:
+            text = self._apply((("user", MARKER.format(0)), ("assistant", MARKER.format(1))), generation_prompt=False)
+        except ModelError:  # some templates refuse to end with an answer
+            return fallback
+        tail: list[int] = []
+        for token in self._encode(text.rpartition(MARKER.format(1))[2]):
+            tail.append(token.id)
+            if token.id in self._special:
+                return tuple(tail)
+        return fallback
+
+    def _leading(self) -> tuple[int, ...]:
+        """A template writes its own BOS; the fallback gets the tokenizer's."""
+        return () if self._has_template else self._prefix
+
+    def _added_prefix(self) -> tuple[int, ...]:
+        plain = self._backend.encode(ANCHOR, add_special_tokens=False).ids
+        added = self._backend.encode(ANCHOR, add_special_tokens=True).ids
+        for start in range(len(added) - len(plain) + 1):
+            if added[start : start + len(plain)] == plain:
+                return tuple(added[:start])
+        return ()
+
+    def _apply(self, turns: Turns, *, generation_prompt: bool) -> str:
+        """The conversation as the template writes it. Raises ModelError when it cannot."""
+        if not self._has_template:
+            text = "".join(f"{FALLBACK_NAMES[role]}: {content}\n" for role, content in turns)
+            return text + f"{FALLBACK_NAMES['assistant']}:" if generation_prompt else text
+        messages = [{"role": role, "content": content} for role, content in turns]
+        try:
+            text = self._tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=generation_prompt, strftime_now=CLOCK.strftime,
+                enable_thinking=False,
+            )  # fmt: skip
+        except Exception as error:  # the template is untrusted code in a sandbox: anything may come out
+            reason = str(error).strip().splitlines()
+            raise ModelError(
+                f"the chat template of this model fails: {reason[0][:200] if reason else type(error).__name__}",
+                "check that it accepts the roles that the policy's prompts use",
+            ) from error
+        if not isinstance(text, str):
+            raise ModelError("the chat template of this model renders something other than text")
+        return text
+
+    def _pattern_uncached(self, roles: tuple[str, ...]) -> tuple[str | int, ...]:
+        """The prompt's template as literal text (str) and contents (index of the message), in order."""
+        marked = tuple((role, MARKER.format(i)) for i, role in enumerate(roles))
+        parts: list[str | int] = list(MARKERS.split(self._apply(marked, generation_prompt=True)))
+        parts[1::2] = [int(part) for part in parts[1::2]]
+        return tuple(parts)
+
+    def _prompt_uncached(self, turns: Turns) -> tuple[str, tuple[_Slot, ...], tuple[_Token, ...]]:
+        """The prompt's text with generation prompt, where its contents are, and its tokens."""
+        text = self._apply(turns, generation_prompt=True)
+        contents = [content for _, content in turns]
+        slots = _read(text, self._pattern(tuple(role for role, _ in turns)), contents) or _search(text, contents)
+        return text, tuple(slots), tuple(self._tokenise(text, slots))
+
+    def _answer(self, text: str, slots: Sequence[_Slot], tokens: Sequence[_Token], answer: str) -> list[_Token]:
+        """Tokens of the answer, offsets within it, as a continuation of the prompt.
+
+        Tokenising it after the prompt gives it the tokens a model writes there; where its first characters would merge into the
+        prompt's last token, which a model cannot do, it is tokenised alone.
+        """
+        if not answer:
+            return []
+        start = len(text)
+        joined = self._tokenise(text + answer, [*slots, _Slot(start, start + len(answer), 0)])
+        if [token.id for token in joined[: len(tokens)]] == [token.id for token in tokens]:
+            rest = joined[len(tokens) :]
+            if rest and rest[0].start >= start:
+                return [_Token(token.id, token.start - start, token.end - start) for token in rest]
+        return self._tokenise(answer, [_Slot(0, len(answer), 0)])
+
+    def _tokenise(self, text: str, slots: Sequence[_Slot]) -> list[_Token]:
+        tokens = self._encode(text)
+        if not any(self._is_control(token, text) and _overlaps(token, slots) for token in tokens):
+            return tokens
+        safe: list[_Token] = []
+        cursor = 0
+        for control in self._template_controls(text, slots):
+            safe += self._encode(text[cursor : control.start], cursor, controls=False)
+            safe.append(control)
+            cursor = control.end
+        return safe + self._encode(text[cursor:], cursor, controls=False)
+
+    def _template_controls(self, text: str, slots: Sequence[_Slot]) -> list[_Token]:
+        """Control tokens in the literal pieces, each piece read alone so that content cannot take part in one."""
+        found: list[_Token] = []
+        cursor = 0
+        for end, resume in [*((slot.start, slot.end) for slot in slots), (len(text), len(text))]:
+            found += [token for token in self._encode(text[cursor:end], cursor) if token.id in self._special and token.end > token.start]
+            cursor = resume
+        return found
+
+    def _is_control(self, token: _Token, text: str) -> bool:
+        if token.id not in self._special:
+            return False
+        # "unknown" usually stands for some other character
+        return token.id != self._unknown or text[token.start : token.end].strip() == self._special[token.id]
+
+    def _encode(self, text: str, shift: int = 0, *, controls: bool = True) -> list[_Token]:
+        if not text:
+            return []
+        self._backend.encode_special_tokens = not controls
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        self._backend.encode_special_tokens = False
+        return [_Token(i, start + shift, end + shift) for i, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
+
+def _read(text: str, pattern: Sequence[str | int], contents: Sequence[str]) -> list[_Slot] | None:
+    """The slots of `text` by the template's pattern, or None where it does not fit."""
+    slots: list[_Slot] = []
+    seen = -1
+    cursor = 0
+    for i, part in enumerate(pattern):
+        if isinstance(part, str):
+            if not text.startswith(part, cursor):
+                return None
+            cursor += len(part)
+            continue
+        following = pattern[i + 1]
+        assert isinstance(following, str)  # re.split alternates
+        content = contents[part]
+        for start, form in _forms(content):
+            if text.startswith(form + following, cursor):
+                if part == seen + 1:
+                    slots.append(_Slot(cursor, cursor + len(form), sum(map(len, contents[:part])) + start))
+                    seen = part
+                cursor += len(form)
+                break
+        else:
+            return None
+    return slots if cursor == len(text) and len(slots) == len(contents) else None
+
+
+def _search(text: str, contents: Sequence[str]) -> list[_Slot]:
+    """The contents, in order, wherever they are. Raises IncomparableError for one that is not there."""
+    slots: list[_Slot] = []
+    cursor = offset = 0
+    for number, content in enumerate(contents, 1):
+        for start, form in _forms(content):
+            at = text.find(form, cursor) if form else -1
+            if at >= 0:
+                slots.append(_Slot(at, at + len(form), offset + start))
+                cursor = at + len(form)
+                break
+        else:
+            raise IncomparableError(
+                f"the chat template does not show message {number} of a prompt as it is written",
+                "remove that message from the policy, or fix the model's chat template",
+            )
+        offset += len(content)
+    return slots
+
+
+def _forms(content: str) -> list[tuple[int, str]]:
+    """The content as a template may write it, and how many leading characters that form lacks."""
+    lead = len(content) - len(content.lstrip())
+    return [(0, content), (lead, content.strip()), (0, content.rstrip()), (lead, content.lstrip())]
+
+
+def _overlaps(token: _Token, slots: Sequence[_Slot]) -> bool:
+    return any(token.start < slot.end and token.end > slot.start for slot in slots)
+
+
+def _covered(token: _Token, slots: Sequence[_Slot]) -> tuple[int, int]:
+    """The range of the content string that a token covers; (-1, -1) unless it ends inside a slot."""
+    for slot in slots:
+        if slot.start < token.end <= slot.end and token.end > token.start:
+            # Metaspace and byte-level tokens take the space before a word along: a template's "User: " may end in one. Such a
+            # token still ends where the word does; any other that begins before the slot straddles the border.
+            if token.start >= slot.start - 1:
+                return max(token.start, slot.start) - slot.start + slot.content, token.end - slot.start + slot.content
+    return -1, -1

@@ -1,0 +1,1 @@
+from gate.behaviours.statistics import *  # noqa
