@@ -23,6 +23,7 @@ from gate.errors import (
 if TYPE_CHECKING:
     from gate.check import Request
     from gate.progress import Progress
+    from gate.reports import JunitWarnAs
     from gate.store import Store
     from gate.verdict.types import Verdict
 
@@ -102,17 +103,18 @@ def check(
     BASELINE is the model that is trusted today, INCOMING the one that would replace it: folders with config.json,
     safetensors and a tokenizer, or hub ids pinned as ORG/NAME@40-DIGIT-REVISION. Nothing in either folder is executed.
     """
-    from gate import reports
     from gate.check import run_check
+    from gate.reports import json_report, terminal, write_all
+    from gate.run_folder import prepare
 
     request = _request(models, policy_path, profile, engine, device, seed)
-    reports.prepare(out)
+    prepare(out)
     verdict = run_check(request, _store(store_path), _progress(quiet))
-    reports.write_all(verdict, out, junit_warn_as=junit_warn_as)
+    write_all(verdict, out, junit_warn_as=_warn_as(junit_warn_as))
     if as_json:
-        click.echo(reports.render_json(verdict), nl=False)
+        click.echo(json_report.render(verdict), nl=False)
     else:
-        click.echo(reports.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(out)), nl=False)
+        click.echo(terminal.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(out)), nl=False)
     sys.exit(_exit_code(verdict, fail_on, warn_exit_code))
 
 
@@ -137,15 +139,15 @@ def diff(
 
     The policy supplies the texts that both models read.
     """
-    from gate import reports
     from gate.check import run_diff
+    from gate.reports import features as listing
 
     request = _request(models, policy_path, profile, engine, device, seed)
-    features = run_diff(request, _store(store_path), _progress(quiet))
+    found = run_diff(request, _store(store_path), _progress(quiet))
     if as_json:
-        click.echo(reports.render_features_json(features[:limit]), nl=False)
+        click.echo(listing.render_json(found[:limit]), nl=False)
     else:
-        click.echo(reports.render_features(features[:limit], len(features), width=_width(), color=sys.stdout.isatty()), nl=False)
+        click.echo(listing.render_table(found[:limit], len(found), width=_width(), color=sys.stdout.isatty()), nl=False)
 
 
 @cli.command()
@@ -156,17 +158,22 @@ def diff(
               help="How a warn looks in JUnit.")
 def report(run: Path, form: str, junit_warn_as: str) -> None:
     """Render the verdict of a finished RUN (its folder or verdict.json) again."""
-    from gate import reports
+    from gate.reports import html, json_report, junit, markdown, read_verdict, terminal, write_all
 
-    verdict = reports.read_verdict(run)
-    folder = run if run.is_dir() else run.parent
+    verdict = read_verdict(run)
+    warn_as = _warn_as(junit_warn_as)
     if form == "all":
-        for path in reports.write_all(verdict, folder, junit_warn_as=junit_warn_as):
+        for path in write_all(verdict, run if run.is_dir() else run.parent, junit_warn_as=warn_as):
             click.echo(printable(str(path)))
-    elif form == "table":
-        click.echo(reports.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(run)), nl=False)
-    else:
-        click.echo(reports.render(verdict, form, junit_warn_as=junit_warn_as), nl=False)
+        return
+    renderers = {
+        "table": lambda: terminal.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(run)),
+        "json": lambda: json_report.render(verdict),
+        "junit": lambda: junit.render(verdict, warn_as=warn_as),
+        "markdown": lambda: markdown.render(verdict),
+        "html": lambda: html.render(verdict),
+    }
+    click.echo(renderers[form](), nl=False)
 
 
 @cli.command()
@@ -174,9 +181,10 @@ def report(run: Path, form: str, junit_warn_as: str) -> None:
 @click.argument("name")
 def explain(run: Path, name: str) -> None:
     """Explain one behaviour or feature (such as +744) of a finished RUN in plain words."""
-    from gate import reports
+    from gate.reports import read_verdict
+    from gate.reports.explain import explain as explained
 
-    click.echo(reports.explain(reports.read_verdict(run), name), nl=False)
+    click.echo(explained(read_verdict(run), name), nl=False)
 
 
 @cli.group()
@@ -241,6 +249,10 @@ def _progress(quiet: bool) -> Progress:
 def _width() -> int | None:
     """None: as wide as the terminal; off a terminal a width that logs and pull requests can show."""
     return None if sys.stdout.isatty() else 120
+
+
+def _warn_as(choice: str) -> JunitWarnAs:
+    return "failure" if choice == "failure" else "pass" if choice == "pass" else "skipped"
 
 
 def _exit_code(verdict: Verdict, fail_on: str, warn_exit_code: int) -> int:

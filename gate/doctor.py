@@ -132,9 +132,7 @@ def _memory() -> Check:
         return Check(name="memory", status="ok", detail="free memory is not known on this system")
     detail = f"{free / _GIB:.1f} GiB free"
     if free < _MIN_MEMORY:
-        return Check(
-            name="memory", status="warn", detail=detail, hint="small models only; close programs or use --profile smoke"
-        )
+        return Check(name="memory", status="warn", detail=detail, hint="small models only, or --profile smoke")
     return Check(name="memory", status="ok", detail=detail)
 
 

@@ -316,7 +316,12 @@ def matches(
     context: Context, texts: Texts, first: Trained, found: tuple[Feature, ...], features_key: Key, behaviour: Behaviour
 ) -> tuple[Match, ...]:
     """Features that go with one behaviour."""
-    settings = {"behaviour": behaviour.id, "level": context.policy.confidence, "seed": context.seed}
+    settings = {
+        "behaviour": behaviour.id,
+        "scorer": behaviour.scorer.model_dump(mode="json"),
+        "level": context.policy.confidence,
+        "seed": context.seed,
+    }
     key = context.key("matches", 1, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
@@ -324,7 +329,13 @@ def matches(
 
         _, firing, _ = context.fired(texts, first)
         matched = match_features(
-            behaviour.id, found, firing, texts.documents, seed=context.seed, level=context.policy.confidence
+            behaviour.id,
+            build_scorer(behaviour.scorer),
+            found,
+            firing,
+            texts.documents,
+            seed=context.seed,
+            level=context.policy.confidence,
         )
         _write(_MATCHES, folder / "matches.json", matched)
 
@@ -367,18 +378,22 @@ def probe(
             max_new_tokens=context.policy.generation.max_new_tokens,
         )
         config = context.profile.probe
+        result: Probe | NotRun
         with context.progress.stage(f"probes of {behaviour.id}", config.jobs) as tick:
-            result = run_probe(
-                subject,
-                context.pair(),
-                corpus,
-                dfc,
-                firing,
-                config,
-                seed=context.seed,
-                level=context.policy.confidence,
-                tick=tick,
-            )
+            try:
+                result = run_probe(
+                    subject,
+                    context.pair(),
+                    corpus,
+                    dfc,
+                    firing,
+                    config,
+                    seed=context.seed,
+                    level=context.policy.confidence,
+                    tick=tick,
+                )
+            except ScorerError as error:
+                result = NotRun(not_run=error.one_line())
         _write(_PROBE, folder / "probe.json", result)
 
     return _read(_PROBE, context.artefact(key, make) / "probe.json")

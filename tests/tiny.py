@@ -82,11 +82,17 @@ def make_config(architecture: str, vocab: int, *, width: int = 32, layers: int =
     """The configuration of a tiny model: 4 heads, 2 key-value heads where the architecture has them."""
     import transformers as tf
 
-    common = dict(vocab_size=vocab, eos_token_id=eos, bos_token_id=None, pad_token_id=None, tie_word_embeddings=False)
-    modern = dict(
-        hidden_size=width, intermediate_size=2 * width, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2,
-        head_dim=width // 4, max_position_embeddings=512, initializer_range=0.2,
-    )  # fmt: skip
+    common = {
+        "vocab_size": vocab,
+        "eos_token_id": eos,
+        "bos_token_id": None,
+        "pad_token_id": None,
+        "tie_word_embeddings": False,
+    }
+    modern = {
+        "hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": width // 4, "max_position_embeddings": 512, "initializer_range": 0.2,
+    }  # fmt: skip
     if architecture == "llama":
         return tf.LlamaConfig(**common, **modern)
     if architecture == "qwen3":

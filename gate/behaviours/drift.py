@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gate.behaviours.statistics import holm, mcnemar, paired, paired_difference, rate
+from gate.statistics import holm, mcnemar, paired, paired_difference, rate
 from gate.behaviours.types import Drift, Example
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,23 +20,45 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MIN_LOCAL_SURPRISE = 1.0  # nats at the feature's firing positions within this behaviour's own documents
-MIN_AUROC = 0.6  # a behaviour conditional on a trigger in a third of the prompts reaches 0.67 at best
+MIN_AUROC = 0.6  # a feature that fires on a fifth of the documents that show the behaviour, and never elsewhere
+MIN_SHOWN = 5
 
 
-def documents_by(documents: Sequence[Document], behaviour: str, group: str, author: Side) -> NDArray[np.int64]:
-    """Documents of one behaviour and group that `author` wrote (alone, or alike with the other model)."""
-    return np.array(
-        [
-            index
-            for index, document in enumerate(documents)
-            if document.behaviour == behaviour and document.group == group and document.author in {author, None}
-        ],
-        dtype=np.int64,
+class Contrast(NamedTuple):
+    """Documents of one author that show a behaviour, and those that could not be expected to and do not."""
+
+    shown: NDArray[np.int64]
+    plain: NDArray[np.int64]
+
+
+def contrast_documents(
+    documents: Sequence[Document], behaviour: str, author: Side, exhibits: Callable[[str], bool]
+) -> Contrast:
+    """What one author wrote (alone, or alike with the other model), split for one behaviour.
+
+    shown: answers to eliciting prompts that exhibit it; all of them where hardly any does, as in the model that lost it.
+    plain: answers to its control prompts and to neutral prompts that do not exhibit it. A control prompt on which the behaviour
+    shows all the same (flattery spills over) is no control.
+    """
+    mine = [i for i, d in enumerate(documents) if d.author in {author, None} and d.group != "text"]
+    elicit = [i for i in mine if documents[i].behaviour == behaviour and documents[i].group == "elicit"]
+    rest = [i for i in mine if documents[i].group == "neutral" or (documents[i].behaviour, documents[i].group) == (behaviour, "control")]
+    shown = [i for i in elicit if exhibits(documents[i].text)]
+    plain = [i for i in rest if not exhibits(documents[i].text)]
+    return Contrast(
+        np.array(shown if len(shown) >= MIN_SHOWN else elicit, dtype=np.int64), np.array(plain, dtype=np.int64)
     )
 
 
 def match_features(
-    behaviour: str, features: Sequence[Feature], firing: Firing, documents: Sequence[Document], *, seed: int, level: float
+    behaviour: str,
+    exhibits: Callable[[str], bool],
+    features: Sequence[Feature],
+    firing: Firing,
+    documents: Sequence[Document],
+    *,
+    seed: int,
+    level: float,
 ) -> tuple[Match, ...]:
     """Matches of one behaviour among the features that are real changes, strongest first.
 
@@ -47,15 +69,14 @@ def match_features(
     best: dict[str, Match] = {}
     for author in ("baseline", "incoming"):
         mine = [f for f in features if f.significant and (f.kind == "rewired" or f.side == author)]
-        elicit = documents_by(documents, behaviour, "elicit", author)
-        control = documents_by(documents, behaviour, "control", author)
-        if not mine or not len(elicit) or not len(control):
+        shown, plain = contrast_documents(documents, behaviour, author, exhibits)
+        if not mine or not len(shown) or not len(plain):
             continue
         scores = np.stack([_document_scores(firing, feature.latent) for feature in mine], axis=1)
-        local = np.array([_local_surprise(firing, feature.latent, elicit) for feature in mine])
+        local = np.array([_local_surprise(firing, feature.latent, shown) for feature in mine])
         names = [feature.id for feature in mine]
         for match in match_latents(
-            scores[elicit], scores[control], local, names, seed=seed, level=level, min_auroc=MIN_AUROC
+            scores[shown], scores[plain], local, names, seed=seed, level=level, min_auroc=MIN_AUROC
         ):
             known = best.get(match.feature)
             if match.surprise >= MIN_LOCAL_SURPRISE and (known is None or match.auroc > known.auroc):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gate.behaviours.statistics import auroc, benjamini_hochberg, permutation_p
+from gate.statistics import auroc, benjamini_hochberg, permutation_p
 from gate.behaviours.types import Match
 
 if TYPE_CHECKING:

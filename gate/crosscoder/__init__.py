@@ -1,0 +1,1 @@
+"""The Dedicated Feature Crosscoder: training, encoding, quality and files."""

@@ -9,6 +9,7 @@ shared weights concatenated (one matrix product instead of two) without a single
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Scores computed at a time: 16 MB in float32, which still fits a last-level cache and bounds memory for wide dictionaries.
 SCORES_AT_A_TIME = 1 << 22
+ALIGN = 16  # floats in a cache line: rows that start on one make the matrix product a third faster
 
 
 class Block(NamedTuple):
@@ -39,7 +41,8 @@ class Block(NamedTuple):
 
     def norm_n(self) -> Tensor:
         """RMS over the owned sides of the decoder row norms: what makes latents of different kinds comparable."""
-        return torch.linalg.vector_norm(self.decoder_nd, dim=1) / self.sides**0.5
+        norm_n: Tensor = torch.linalg.vector_norm(self.decoder_nd, dim=1)
+        return norm_n / math.sqrt(self.sides)
 
 
 class Scored(NamedTuple):
@@ -76,38 +79,20 @@ class Scratch:
 
 
 class Codes(NamedTuple):
-    """Sparse activations [positions, latents], ordered by position and then latent within each kind of latent."""
+    """Sparse activations: position, latent and activation (> 0) of every firing, in no particular order."""
 
-    rows: Tensor  # [M] positions
-    cols: Tensor  # [M] latents
-    values: Tensor  # [M] activations, > 0
-    positions: int
-    latents: int
+    rows: Tensor
+    cols: Tensor
+    values: Tensor
 
-    def dense(self) -> Tensor:
-        """All activations [positions, latents]: 4 bytes x positions x latents of memory."""
-        out = torch.zeros(self.positions, self.latents, dtype=self.values.dtype, device=self.values.device)
-        out[self.rows, self.cols] = self.values
-        return out
-
-    def columns(self, latents: Sequence[int]) -> Tensor:
-        """The activations of some latents [positions, len(latents)], in the order given."""
-        where = torch.full((self.latents,), -1, dtype=torch.long, device=self.cols.device)
-        where[torch.as_tensor(latents, dtype=torch.long, device=where.device)] = torch.arange(len(latents), device=where.device)
-        column = where[self.cols]
-        mine = column >= 0
-        out = torch.zeros(self.positions, len(latents), dtype=self.values.dtype, device=self.values.device)
-        out[self.rows[mine], column[mine]] = self.values[mine]
-        return out
-
-    def fired(self) -> Tensor:
+    def fired(self, latents: int) -> Tensor:
         """How many positions each latent fires at [latents]."""
-        return torch.bincount(self.cols, minlength=self.latents)
+        return torch.bincount(self.cols, minlength=latents)
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Full float32 products inside: a harvest may have lowered the process-wide setting, and results must not depend on that."""
+    """Full float32 products inside: results must not depend on whether a harvest lowered the process-wide setting."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -151,16 +136,19 @@ def _indices_above(score_Bn: Tensor, bound_n: Tensor, above_Bn: Tensor) -> Tenso
 
 def entries_above(part: Scored, x_BD: Tensor, bound: float, scratch: Scratch) -> Entries:
     """Entries of a block whose score exceeds `bound` >= 0, for centred activations (normalised, minus the decoder bias)."""
-    n, bound_n = len(part.bias_n), bound - part.bias_n  # the bias is added to the few survivors only
-    step = max(1, SCORES_AT_A_TIME // n)
+    n = len(part.bias_n)
+    width = -(-n // ALIGN) * ALIGN
+    # The bias is added to the few survivors only; nothing in the padding exceeds an infinite bound.
+    bound_n = torch.cat([bound - part.bias_n, part.bias_n.new_full((width - n,), math.inf)])
+    step = max(1, SCORES_AT_A_TIME // width)
     row, column, score = [], [], []
     for start in range(0, len(x_BD), step):
         x_Bd = x_BD[start : start + step, part.block.columns]
-        score_Bn, above_Bn = scratch.take(len(x_Bd), n, x_Bd)
-        torch.mm(x_Bd, part.weight_nd.T, out=score_Bn)
+        score_Bn, above_Bn = scratch.take(len(x_Bd), width, x_Bd)
+        torch.mm(x_Bd, part.weight_nd.T, out=score_Bn[:, :n])
         flat = _indices_above(score_Bn, bound_n, above_Bn)
-        row_M = torch.div(flat, n, rounding_mode="floor")
-        column_M = flat - row_M * n
+        row_M = torch.div(flat, width, rounding_mode="floor")
+        column_M = flat - row_M * width
         score.append(score_Bn.view(-1).index_select(0, flat) + part.bias_n.index_select(0, column_M))
         row.append(row_M + start if start else row_M)
         column.append(column_M)
@@ -216,28 +204,30 @@ def encode_sparse(dfc: DFC, baseline_Na: Tensor, incoming_Nb: Tensor, chunk: int
                 rows.append(found.row_M + start)
                 cols.append(found.column_M + part.block.first)
                 values.append(found.score_M / part.norm_n[found.column_M])
-    return Codes(torch.cat(rows), torch.cat(cols), torch.cat(values), len(baseline_Na), dfc.latents)
+    return Codes(torch.cat(rows), torch.cat(cols), torch.cat(values))
 
 
 def encode(dfc: DFC, baseline_Na: Tensor, incoming_Nb: Tensor, chunk: int = 4096) -> Tensor:
     """All activations above the frozen threshold, dense [N, F]. `encode_sparse` needs a small part of the memory."""
-    return encode_sparse(dfc, baseline_Na, incoming_Nb, chunk).dense()
+    codes = encode_sparse(dfc, baseline_Na, incoming_Nb, chunk)
+    out_NF = codes.values.new_zeros(len(baseline_Na), dfc.latents)
+    out_NF[codes.rows, codes.cols] = codes.values
+    return out_NF
 
 
 @torch.no_grad()
-def reconstruct(dfc: DFC, codes: Codes) -> tuple[Tensor, Tensor]:
-    """Both sides' residuals rebuilt from their activations, in the models' own units: [N, da] and [N, db]."""
-    da, db = len(dfc.bias_baseline), len(dfc.bias_incoming)
-    out_ND = torch.cat([dfc.bias_baseline, dfc.bias_incoming]).repeat(codes.positions, 1)
+def reconstruct(dfc: DFC, codes: Codes, positions: int) -> tuple[Tensor, Tensor]:
+    """Both sides' residuals rebuilt from their activations, in the models' own units: [positions, da] and [positions, db]."""
+    da = len(dfc.bias_baseline)
+    out_ND = torch.cat([dfc.bias_baseline, dfc.bias_incoming]).repeat(positions, 1)
     for block in blocks(dfc):
         mine = (codes.cols >= block.first) & (codes.cols < block.first + len(block.bias_n))
         row, order = torch.sort(codes.rows[mine], stable=True)
         out_ND[:, block.columns] += weighted_rows(
-            block.decoder_nd, codes.cols[mine][order] - block.first, row_starts(row, codes.positions), codes.values[mine][order]
+            block.decoder_nd, codes.cols[mine][order] - block.first, row_starts(row, positions), codes.values[mine][order]
         )
-    old, new = out_ND.split([da, db], 1)
-    a, b = dfc.norm_baseline, dfc.norm_incoming
-    return old * a.scale + a.mean, new * b.scale + b.mean
+    old, new = dfc.norm_baseline, dfc.norm_incoming
+    return out_ND[:, :da] * old.scale + old.mean, out_ND[:, da:] * new.scale + new.mean
 
 
 def _rows_of(dfc: DFC, side: Side, latents: Sequence[int], exclusive: bool) -> Tensor:
@@ -260,7 +250,7 @@ def one_sided(dfc: DFC, side: Side, x_Nd: Tensor, latents: Sequence[int]) -> Ten
     row = _rows_of(dfc, side, latents, exclusive=True)
     old = side == "baseline"
     norm, shift = (dfc.norm_baseline, dfc.bias_baseline) if old else (dfc.norm_incoming, dfc.bias_incoming)
-    encoder_nd, decoder_nd = ((dfc.enc_baseline, dfc.dec_baseline) if old else (dfc.enc_incoming, dfc.dec_incoming))
+    encoder_nd, decoder_nd = (dfc.enc_baseline, dfc.dec_baseline) if old else (dfc.enc_incoming, dfc.dec_incoming)
     bias_n = dfc.enc_bias[row if old else row + dfc.baseline_exclusive]
     norm_n = torch.linalg.vector_norm(decoder_nd[row], dim=1)
     with full_precision():

@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 from torch.optim.adam import adam
 
 from gate.crosscoder.dfc import Block, Scratch, entries_above, full_precision, scored
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-INITIAL_NORM = 0.4  # of every decoder row, on the scale where activations have unit mean square
+INITIAL_NORM = 0.3  # RMS over the owned sides of every decoder row's norm, on the scale where activations have unit mean square
 PREFILTER = 0.9  # entries below this share of the last step's lowest kept score are not ranked
 WARM_DOWN = 0.2  # last share of the steps, in which the learning rate falls to zero
 MAX_GRADIENT = 1.0
@@ -80,10 +81,10 @@ class _Data:
     def _normaliser(self, x_ND: Tensor, name: str) -> Normaliser:
         """Mean and root mean square deviation over the training positions, accumulated in float64."""
         total, square = torch.zeros(x_ND.shape[1], dtype=torch.float64), 0.0
-        for index in self.index_N.split(8192):
+        for index in torch.split(self.index_N, 8192):
             total += x_ND[index.to(x_ND.device)].to("cpu", torch.float64).sum(0)
         mean = total / len(self.index_N)
-        for index in self.index_N.split(8192):
+        for index in torch.split(self.index_N, 8192):
             square += float((x_ND[index.to(x_ND.device)].to("cpu", torch.float64) - mean).square().sum())
         scale = math.sqrt(square / (len(self.index_N) * x_ND.shape[1]))
         if not math.isfinite(scale):
@@ -100,24 +101,27 @@ class _Data:
 
 
 def _initial(data: _Data, config: DFCConfig, generator: torch.Generator) -> tuple[list[Block], Tensor]:
-    """Random unit directions on each owned side, encoder and decoder tied, no biases."""
+    """Encoder and decoder tied, every row of the same RMS norm, no biases.
+
+    Shared latents start at training positions (both sides' halves of one position): they then explain as much after 60 steps
+    as random ones after several hundred. Exclusive latents start at random: at positions they would start as shared features,
+    and fewer of the truly exclusive ones are found.
+    """
     da, db = (side.shape[1] for side in data.sides)
     exclusive, shared = config.exclusive, config.latents - 2 * config.exclusive
 
-    def directions(n: int, width: int) -> Tensor:
-        w_nd = torch.randn(n, width, generator=generator)
-        return w_nd / torch.linalg.vector_norm(w_nd, dim=1, keepdim=True) * INITIAL_NORM
-
     def block(w_nd: Tensor, columns: slice, first: int, sides: int) -> Block:
-        w_nd = w_nd.to(data.device)
-        return Block(w_nd.clone(), w_nd.clone(), torch.zeros(len(w_nd), device=data.device), columns, first, sides)
+        w_nd = (functional.normalize(w_nd) * INITIAL_NORM * math.sqrt(sides)).to(data.device)
+        return Block(w_nd.clone(), w_nd.clone(), w_nd.new_zeros(len(w_nd)), columns, first, sides)
 
+    shift_D = torch.zeros(da + db, device=data.device)
+    positions = torch.randint(len(data.index_N), (shared,), generator=generator)
     parts = [
-        block(directions(exclusive, da), slice(0, da), 0, 1),
-        block(torch.cat([directions(shared, da), directions(shared, db)], 1), slice(0, da + db), exclusive, 2),
-        block(directions(exclusive, db), slice(da, da + db), exclusive + shared, 1),
+        block(torch.randn(exclusive, da, generator=generator), slice(0, da), 0, 1),
+        block(data.batch(positions, shift_D), slice(0, da + db), exclusive, 2),
+        block(torch.randn(exclusive, db, generator=generator), slice(da, da + db), exclusive + shared, 1),
     ]
-    return [part for part in parts if len(part.bias_n)], torch.zeros(da + db, device=data.device)
+    return [part for part in parts if len(part.bias_n)], shift_D
 
 
 def _optimise(
@@ -185,7 +189,7 @@ def _threshold(parts: Sequence[Block], shift_D: Tensor, data: _Data, k: int, low
     wanted, ready, scratch = k * len(picks), [scored(block) for block in parts], Scratch()
     for bound in (0.7 * lowest, 0.0):
         scores = []
-        for pick in picks.split(4096):
+        for pick in torch.split(picks, 4096):
             x_BD = data.batch(pick, shift_D)
             scores += [entries_above(part, x_BD, bound, scratch).score_M for part in ready]
         score_M = torch.cat(scores)

@@ -1,0 +1,1 @@
+"""Stage 1: finding, checking, loading, running and steering models."""

@@ -24,7 +24,6 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from gate.errors import IncomparableError, ModelError
@@ -39,8 +38,13 @@ __all__ = ["ChatRenderer"]
 
 MARKER = "GATEslot{}xq"
 MARKERS = re.compile(r"GATEslot(\d+)xq")
-# the date that Llama's own template falls back to
-CLOCK = datetime(2024, 7, 26, tzinfo=timezone.utc)
+# What a template gets when it asks for the time: the date that Llama's own template falls back to, at midnight. A macro,
+# because transformers turns whatever function it is given into text.
+CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format | replace('%d', '26') | replace('%b', 'Jul') | replace('%B', 'July')"
+    " | replace('%m', '07') | replace('%Y', '2024') | replace('%y', '24') | replace('%A', 'Friday') | replace('%a', 'Fri')"
+    " | replace('%H', '00') | replace('%M', '00') | replace('%S', '00') }}{%- endmacro -%}"
+)
 # for models without a chat template
 FALLBACK_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 ANCHOR = "a"
@@ -77,7 +81,7 @@ class ChatRenderer:
         self._backend.post_processor = None
         self._special = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._unknown: int | None = tokenizer.unk_token_id
-        self._has_template = tokenizer.chat_template is not None
+        self._template = _template_of(tokenizer)
         self._anchor = self._backend.encode(ANCHOR, add_special_tokens=False).ids
         self._anchor_text = self._backend.decode(self._anchor, skip_special_tokens=True)
         self._pattern = functools.lru_cache(maxsize=64)(self._pattern_uncached)
@@ -91,7 +95,7 @@ class ChatRenderer:
         turns = tuple((message.role, message.content) for message in prompt.messages)
         text, slots, tokens = self._prompt(turns)
         ids = [*self._leading(), *(token.id for token in tokens)]
-        content = [(-1, -1)] * len(self._leading()) + [_covered(token, slots) for token in tokens]
+        content = [(-1, -1)] * len(self._leading()) + [_covered(text, token, slots) for token in tokens]
         decision = len(ids) - 1
         if decision < 0:
             raise IncomparableError("the chat template renders this prompt to nothing")
@@ -122,7 +126,7 @@ class ChatRenderer:
     def token_text(self, token: int) -> str:
         """Display text of one vocabulary entry; special tokens by name, bytes that are no character as U+FFFD."""
         if token in self._special:
-            return self._special[token]
+            return str(self._special[token])
         text = self.decode([token])
         return text or str(self._backend.id_to_token(token) or "")
 
@@ -136,22 +140,23 @@ class ChatRenderer:
         """What follows an answer in the template up to its first control token; the end of sequence where there is none."""
         eos: int | None = self._tokenizer.eos_token_id
         fallback = () if eos is None else (eos,)
-        if not self._has_template:
+        if self._template is None:
             return fallback
         try:
             text = self._apply((("user", MARKER.format(0)), ("assistant", MARKER.format(1))), generation_prompt=False)
         except ModelError:  # some templates refuse to end with an answer
             return fallback
         tail: list[int] = []
-        for token in self._encode(text.rpartition(MARKER.format(1))[2]):
+        end = text.rpartition(MARKER.format(1))[2]
+        for token in self._encode(end):
             tail.append(token.id)
-            if token.id in self._special:
+            if self._is_control(token, end):
                 return tuple(tail)
         return fallback
 
     def _leading(self) -> tuple[int, ...]:
         """A template writes its own BOS; the fallback gets the tokenizer's."""
-        return () if self._has_template else self._prefix
+        return () if self._template is not None else self._prefix
 
     def _added_prefix(self) -> tuple[int, ...]:
         plain = self._backend.encode(ANCHOR, add_special_tokens=False).ids
@@ -163,13 +168,13 @@ class ChatRenderer:
 
     def _apply(self, turns: Turns, *, generation_prompt: bool) -> str:
         """The conversation as the template writes it. Raises ModelError when it cannot."""
-        if not self._has_template:
+        if self._template is None:
             text = "".join(f"{FALLBACK_NAMES[role]}: {content}\n" for role, content in turns)
             return text + f"{FALLBACK_NAMES['assistant']}:" if generation_prompt else text
         messages = [{"role": role, "content": content} for role, content in turns]
         try:
             text = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generation_prompt, strftime_now=CLOCK.strftime,
+                messages, chat_template=self._template, tokenize=False, add_generation_prompt=generation_prompt,
                 enable_thinking=False,
             )  # fmt: skip
         except Exception as error:  # the template is untrusted code in a sandbox: anything may come out
@@ -229,7 +234,11 @@ class ChatRenderer:
         found: list[_Token] = []
         cursor = 0
         for end, resume in [*((slot.start, slot.end) for slot in slots), (len(text), len(text))]:
-            found += [token for token in self._encode(text[cursor:end], cursor) if token.id in self._special and token.end > token.start]
+            found += [
+                token
+                for token in self._encode(text[cursor:end], cursor)
+                if token.id in self._special and token.end > token.start
+            ]
             cursor = resume
         return found
 
@@ -246,6 +255,17 @@ class ChatRenderer:
         encoding = self._backend.encode(text, add_special_tokens=False)
         self._backend.encode_special_tokens = False
         return [_Token(i, start + shift, end + shift) for i, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
+
+def _template_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The default chat template with its clock stopped, None where there is none."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        template = str(tokenizer.get_chat_template())
+    except ValueError as error:  # several named templates, none of them the default
+        raise ModelError("this model has several chat templates and no default one", 'name one of them "default"') from error
+    return CLOCK + template if "strftime_now" in template else template
 
 
 def _read(text: str, pattern: Sequence[str | int], contents: Sequence[str]) -> list[_Slot] | None:
@@ -304,12 +324,13 @@ def _overlaps(token: _Token, slots: Sequence[_Slot]) -> bool:
     return any(token.start < slot.end and token.end > slot.start for slot in slots)
 
 
-def _covered(token: _Token, slots: Sequence[_Slot]) -> tuple[int, int]:
+def _covered(text: str, token: _Token, slots: Sequence[_Slot]) -> tuple[int, int]:
     """The range of the content string that a token covers; (-1, -1) unless it ends inside a slot."""
     for slot in slots:
-        if slot.start < token.end <= slot.end and token.end > token.start:
-            # Metaspace and byte-level tokens take the space before a word along: a template's "User: " may end in one. Such a
-            # token still ends where the word does; any other that begins before the slot straddles the border.
-            if token.start >= slot.start - 1:
-                return max(token.start, slot.start) - slot.start + slot.content, token.end - slot.start + slot.content
+        if not (slot.start < token.end <= slot.end and token.end > token.start):
+            continue
+        # Metaspace and byte-level tokens take the space before a word along: a template's "User: " may end in one. Such a
+        # token still ends where the word does; any other that begins before the slot straddles the border.
+        if not text[token.start : slot.start].strip():
+            return max(token.start, slot.start) - slot.start + slot.content, token.end - slot.start + slot.content
     return -1, -1

@@ -8,7 +8,7 @@ from pathlib import Path
 def device_class(device: str) -> str:
     """`cpu` or `cuda`. torch is imported only where a driver makes `auto` ambiguous, so that a cached check stays quick."""
     if device != "auto":
-        return device.split(":")[0]
+        return device.split(":", maxsplit=1)[0]
     if not Path("/dev/nvidiactl").exists():
         return "cpu"
     import torch

@@ -37,7 +37,9 @@ def model_files(folder: Path) -> dict[str, Path]:
 
 def file_digests(folder: Path) -> tuple[FileDigest, ...]:
     """sha256 and size in bytes of every file of the model, sorted by name. Raises ModelError for an unreadable file."""
-    return tuple(FileDigest(name=name, sha256=_sha256(path), size=path.stat().st_size) for name, path in model_files(folder).items())
+    return tuple(
+        FileDigest(name=name, sha256=_sha256(path), size=path.stat().st_size) for name, path in model_files(folder).items()
+    )
 
 
 def model_digest(files: tuple[FileDigest, ...]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gate.policy.types import Prompt
 
 Ids = Sequence[int]
-Tick = "Callable[[int], None]"  # called with the number of finished requests, for progress bars
+Tick = "Callable[[int], None]"  # told how many more requests have finished, for progress bars
 
 
 class Engine(Protocol):
@@ -51,7 +51,8 @@ class Engine(Protocol):
         self, sequences: Sequence[Ids], layer: int, tick: Callable[[int], None] | None = None
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
         """For each sequence, in any order: its index, the residual after block `layer` [T, d], and log p(ids[t] | ids[<t]) [T]
-        (0 at t = 0)."""
+        (0 at t = 0).
+        """
 
     def residuals(self, sequences: Sequence[Ids], layer: int) -> Iterator[tuple[int, Tensor]]:
         """As `harvest` without log-probabilities: stops after block `layer` (early exit)."""
@@ -60,4 +61,5 @@ class Engine(Protocol):
         self, sequences: Sequence[Ids], edits: Sequence[tuple[int, Tensor] | None], layer: int
     ) -> Iterator[tuple[int, Tensor]]:
         """For each sequence: log p(. | sequence[:t+1]) as [V] at position t = edits[i][0] with `edits[i][1]` ([d]) added to the
-        residual after block `layer` at that position only; None: last position, no edit."""
+        residual after block `layer` at that position only; None: last position, no edit.
+        """

@@ -41,15 +41,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What decoding needs of a loaded model. `forward(ids, mask, positions, cache)` returns the last position's logits [B, V]."""
+    """What decoding needs of a model. `forward(ids, mask, positions, cache)` returns the last position's logits [B, V]."""
 
     forward: Callable[[Tensor, Tensor, Tensor, object], Tensor]
-    new_cache: Callable[[], object]
+    new_cache: Callable[[int], object]  # by the number of positions it must hold
     blocks: Sequence[nn.Module]
     stop_ids: frozenset[int]
     device: torch.device
 
-    def batch(self, requests: Sequence[Request], max_new_tokens: int, on_finished: Callable[[int], None]) -> dict[int, list[int]]:
+    def batch(
+        self, requests: Sequence[Request], max_new_tokens: int, on_finished: Callable[[int], None]
+    ) -> dict[int, list[int]]:
         """Continuations by request index, end-of-turn excluded. `on_finished` is told how many more have finished."""
         first_of: dict[tuple[tuple[int, ...], int], int] = {}
         unique: list[Request] = []
@@ -59,7 +61,8 @@ class Decoder:
                 first_of[request.prefill_key] = len(unique)
                 unique.append(request)
             source.append(first_of[request.prefill_key])
-        cache, valid_BT = self._prefill(unique)
+        longest = max(len(request.ids) for request in requests)
+        cache, valid_BT = self._prefill(unique, longest + max_new_tokens)
         if len(unique) < len(requests):
             rows = torch.tensor(source, device=self.device)
             valid_BT = valid_BT[rows]
@@ -67,9 +70,9 @@ class Decoder:
                 cache.batch_select_indices(rows)  # type: ignore[attr-defined]  # transformers is untyped here
         return self._decode(requests, cache, valid_BT, max_new_tokens, on_finished)
 
-    def _prefill(self, requests: Sequence[Request]) -> tuple[object, Tensor]:
+    def _prefill(self, requests: Sequence[Request], capacity: int) -> tuple[object, Tensor]:
         """A cache of every prompt without its last token, and which of its positions hold a token [B, T]."""
-        cache = self.new_cache()
+        cache = self.new_cache(capacity)
         prompt_BT, valid_BT = pad_left([request.ids[:-1] for request in requests], self.device)
         if prompt_BT.shape[1] == 0:
             return cache, valid_BT

@@ -90,7 +90,9 @@ class Editor:
         self._blocks = blocks
         self._fired: dict[int, int] = {}
         layers = sorted({edit.layer for edit in interventions if edit is not None})
-        self._edits = {layer: _layer_edit([e if e and e.layer == layer else None for e in interventions], device) for layer in layers}
+        self._edits = {
+            layer: _layer_edit([e if e and e.layer == layer else None for e in interventions], device) for layer in layers
+        }
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows of the batch, in this order."""

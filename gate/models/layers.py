@@ -41,7 +41,9 @@ def find_blocks(model: nn.Module, layers: int, path: str | None = None) -> list[
     """
     from torch import nn
 
-    found = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module) == layers}
+    found = {
+        name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module) == layers
+    }
     if path is not None:
         if path not in found:
             raise EngineError(f"{path} is not a list of {layers} blocks", f"candidates: {', '.join(found) or 'none'}")

@@ -145,4 +145,6 @@ def _check_finite(name: str, model: nn.Module) -> None:
             wide = tensor.float() if tensor.element_size() == 1 else tensor
             low, high = torch.aminmax(wide)
             if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise ModelError(f"{name}: tensor {key} contains NaN or infinite weights", "the file is damaged or training failed")
+                raise ModelError(
+                    f"{name}: tensor {key} contains NaN or infinite weights", "the file is damaged or training failed"
+                )

@@ -119,7 +119,9 @@ def _snapshot(hub_id: str, revision: str) -> Path:
     except LocalEntryNotFoundError:
         pass
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "TRUE", "YES", "ON"}:
-        raise ModelError(f"{hub_id}@{revision[:8]} is not in the local Hugging Face cache", "unset HF_HUB_OFFLINE to download it")
+        raise ModelError(
+            f"{hub_id}@{revision[:8]} is not in the local Hugging Face cache", "unset HF_HUB_OFFLINE to download it"
+        )
     try:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

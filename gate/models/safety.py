@@ -95,7 +95,7 @@ def _no_weights(folder: Path) -> ModelError:
     if pickles:
         return ModelError(
             f"{folder.name} holds its weights only as a pickle ({pickles[0]}), and opening a pickle can execute code",
-            "convert it where that is safe: AutoModelForCausalLM.from_pretrained(...).save_pretrained(folder) writes safetensors",
+            "convert it where that is safe: AutoModelForCausalLM.from_pretrained(folder).save_pretrained(new_folder)",
         )
     return ModelError(f"{folder.name} has no weights: no .safetensors file", f"add {SINGLE}, or its shards and {INDEX}")
 

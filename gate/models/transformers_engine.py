@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -94,7 +95,7 @@ class TransformersEngine:
         interventions: Sequence[Intervention | None] | None = None,
         tick: Callable[[int], None] | None = None,
     ) -> list[list[int]]:
-        """See `Engine.generate`. `tick` is called with the running count of finished requests of this call.
+        """See `Engine.generate`. `tick(n)` is called whenever n more requests have finished.
 
         Raises EngineError when a prompt is empty or does not fit the model's context, or memory does not suffice.
         """
@@ -119,7 +120,7 @@ class TransformersEngine:
     def harvest(
         self, sequences: Sequence[Ids], layer: int, tick: Callable[[int], None] | None = None
     ) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """See `Engine.harvest`. `tick` is called with the running count of finished sequences of this call."""
+        """See `Engine.harvest`. `tick(n)` is called whenever n more sequences have finished."""
         yield from self._sweep(sequences, layer, tick)
 
     def residuals(self, sequences: Sequence[Ids], layer: int) -> Iterator[tuple[int, Tensor]]:
@@ -197,21 +198,19 @@ class TransformersEngine:
 
     def _generate_batch(self, requests: Sequence[Request], max_new_tokens: int, counter: _Counter) -> dict[int, list[int]]:
         """One batch; when a GPU's memory does not suffice, its halves."""
-        from transformers import DynamicCache
+        from gate.models.cache import reserved_cache
 
-        decoder = Decoder(
-            self._forward, lambda: DynamicCache(config=self._config), self._blocks, self.stop_ids, self._device
-        )
+        decoder = Decoder(self._forward, partial(reserved_cache, self._config), self._blocks, self.stop_ids, self._device)
         room = max_new_tokens if self._context is None else self._context - max(len(r.ids) for r in requests) + 1
-        finished = counter.count
+        counter.start_batch()
         try:
             with torch.inference_mode(), _engine_errors():
                 return decoder.batch(requests, min(max_new_tokens, room), counter.add)
-        except _OutOfDeviceMemory:
+        except _DeviceMemoryError:
             if len(requests) == 1:
                 raise
             torch.cuda.empty_cache()
-            counter.count = finished
+            counter.start_again()
         half = len(requests) // 2
         first = self._generate_batch(requests[:half], max_new_tokens, counter)
         return first | self._generate_batch(requests[half:], max_new_tokens, counter)
@@ -267,21 +266,30 @@ class TransformersEngine:
         return rendered
 
 
-class _OutOfDeviceMemory(EngineError):
+class _DeviceMemoryError(EngineError):
     """A GPU ran out of memory; a smaller batch may fit."""
 
 
 class _Counter:
-    """Running count of finished requests, passed on to a progress bar."""
+    """Tells a progress bar how many more requests have finished, each request once even when its batch is run again."""
 
     def __init__(self, tick: Callable[[int], None] | None) -> None:
-        self.count = 0
         self._tick = tick
+        self._in_batch = 0
+        self._told_twice = 0
+
+    def start_batch(self) -> None:
+        self._in_batch = 0
+
+    def start_again(self) -> None:
+        self._told_twice += self._in_batch
 
     def add(self, finished: int) -> None:
-        self.count += finished
-        if self._tick is not None and finished:
-            self._tick(self.count)
+        self._in_batch += finished
+        fresh = max(finished - self._told_twice, 0)
+        self._told_twice -= finished - fresh
+        if self._tick is not None and fresh:
+            self._tick(fresh)
 
 
 class _engine_errors:  # noqa: N801  reads as a statement in `with`
@@ -292,7 +300,7 @@ class _engine_errors:  # noqa: N801  reads as a statement in `with`
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, torch.OutOfMemoryError):
-            raise _OutOfDeviceMemory("the device ran out of memory", "use a larger device, or --device cpu") from error
+            raise _DeviceMemoryError("the device ran out of memory", "use a larger device, or --device cpu") from error
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
             raise EngineError("out of memory", "use a machine with more memory, or shorter prompts") from error
         if isinstance(error, RuntimeError | IndexError | ValueError | TypeError):
@@ -306,7 +314,7 @@ def _only(taken: list[Tensor]) -> Tensor:
 
 
 def _token_logprobs(logits_BTV: Tensor, ids_BT: Tensor) -> Tensor:
-    """log p(ids[t] | ids[<t]) as float32 [B, T] on the CPU, 0 at t = 0. The full log-softmax is never held."""
+    """Every log p(ids[t] | ids[<t]) as float32 [B, T] on the CPU, 0 at t = 0. The full log-softmax is never held."""
     logprob_BT = torch.zeros(ids_BT.shape)
     if ids_BT.shape[1] > 1:
         before_BTV = logits_BTV[:, :-1].float()

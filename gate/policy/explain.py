@@ -86,8 +86,9 @@ def spell(path: Sequence[str | int]) -> str:
 def explain(error: ValidationError, root: Node) -> list[Problem]:
     """One problem per finding of the schema that is not a consequence of another one."""
     details = error.errors(include_url=False, include_context=True)
+    details.sort(key=lambda detail: detail["type"] != "extra_forbidden")  # the cause before its consequences
     located = [(_without_tags(detail["loc"]), detail) for detail in details]
-    guessed = {(path[:-1], guess) for path, detail in located if (guess := _meant(path, detail))}
+    guessed = {(path[:-1], guess) for path, detail in located if (guess := _meant(path, detail, root))}
     problems = []
     for path, detail in located:
         node, reached = descend(root, path)
@@ -96,7 +97,7 @@ def explain(error: ValidationError, root: Node) -> list[Problem]:
         place = node.place
         if detail["type"] == "extra_forbidden" and isinstance(parent := descend(root, path[:-1])[0], Mapping):
             place = parent.keys[str(path[-1])]
-        message, hint = _words(reached, detail, node, path)
+        message, hint = _words(reached, detail, node, path, _known_keys(path[:-1], root))
         problems.append(Problem(place, message, hint))
     return problems
 
@@ -119,34 +120,34 @@ def _follows(path: Loc, detail: ErrorDetails, node: Node, guessed: set[tuple[Loc
     return kind == "value_error" and path == ("behaviours",)
 
 
-def _known_keys(path: Sequence[str | int], parent: Node | None = None) -> list[str]:
+def _known_keys(path: Loc, root: Node) -> list[str]:
+    """The keys that the mapping at `path` may have."""
     names = [part for part in path if isinstance(part, str)]
     name = names[-1] if names else ""
     if name == "scorer":
-        kind = parent.items.get("kind") if isinstance(parent, Mapping) else None
+        kind = descend(root, (*path, "kind"))[0]
         tag = kind.value if isinstance(kind, Scalar) else None
         models = [model for known, model in _SCORERS.items() if known == tag] or list(_SCORERS.values())
         return [field for model in models for field in model.model_fields]
     return list(_MODELS[name].model_fields) if name in _MODELS else []
 
 
-def _meant(path: Loc, detail: ErrorDetails) -> str:
+def _meant(path: Loc, detail: ErrorDetails, root: Node) -> str:
     """The known key that an unknown one probably stands for."""
     if detail["type"] != "extra_forbidden":
         return ""
-    hint = did_you_mean(str(path[-1]), _known_keys(path[:-1]))
+    hint = did_you_mean(str(path[-1]), _known_keys(path[:-1], root))
     return hint.removeprefix("did you mean '").removesuffix("'?")
 
 
-def _words(reached: Sequence[str | int], detail: ErrorDetails, node: Node, path: Sequence[str | int]) -> tuple[str, str]:
-    """Message and hint for one finding."""
+def _words(reached: Sequence[str | int], detail: ErrorDetails, node: Node, path: Loc, known: list[str]) -> tuple[str, str]:
+    """Message and hint for one finding; `known` are the keys beside the one it is about."""
     kind, name = detail["type"], str(next((part for part in reversed(reached) if isinstance(part, str)), ""))
     ctx = detail.get("ctx", {})
     if kind == "missing":
         lacking = str(path[-1])
         return f"{spell(path)} is missing", _NEEDED.get(lacking, f"add '{lacking}:'")
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
         where = f"in {spell(path[:-1])}" if len(path) > 1 else "at the top level"
         if path[-1] == "file" and isinstance(path[-2] if len(path) > 1 else "", int):
             return f"'file' {where} stands for one item", "{file: ...} must be the value of the whole list"
@@ -187,7 +188,7 @@ def _value_words(reached: Sequence[str | int], detail: ErrorDetails, node: Node,
         form = "use lower-case letters, digits and '-', a letter first, at most 64 characters"
         return f"{here} is not a valid name: {_shown(node)}", form
     if kind == "value_error":
-        return f"{here}: {ctx['error']}", _NEEDED["messages"] if is_prompt else "correct it"
+        return f"{here}: {ctx['error']}", _NEEDED.get(name, "see docs/policy.md")
     return f"{here} is not valid: {_shown(node)}", "see docs/policy.md"
 
 

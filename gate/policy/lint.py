@@ -10,7 +10,7 @@ from typing import Literal
 from gate.errors import PolicyError, printable
 from gate.policy.load import read_policy
 from gate.policy.patterns import BadPattern, compile_pattern, matches_empty, seems_slow
-from gate.policy.source import Node, Place, Problem, descend, quote
+from gate.policy.source import Mapping, Node, Place, Problem, descend, quote
 from gate.policy.types import Behaviour, LengthScorer, LexicalScorer, Policy, Prompt
 from gate.schema import Record
 
@@ -63,14 +63,15 @@ def _warnings(policy: Policy, root: Node) -> Iterator[Problem]:
 
 def _prompts(policy: Policy, behaviour: Behaviour, node: Node, here: str) -> Iterator[Problem]:
     elicit = _at(node, "elicit")
+    key = node.keys["elicit"] if isinstance(node, Mapping) else node.place
     count, floor = len(behaviour.elicit), policy.floors.min_prompts
     if count < floor:
         lacking = f"`{here}.elicit` has {_count(count, 'prompt')}, below floors.min_prompts ({floor})"
-        yield Problem(elicit.place, f"{lacking}: {behaviour.id!r} will be inconclusive", f"add {floor - count} or more")
+        yield Problem(key, f"{lacking}: {behaviour.id!r} will be inconclusive", f"add {floor - count} or more")
     elif behaviour.tolerance >= (reach := largest_clear_drift(count, policy.confidence)):
         message = f"with {_count(count, 'prompt')} not even a complete change of {behaviour.id!r} is clear of its tolerance"
         hint = f"add prompts to `{here}.elicit`, or lower the tolerance from {behaviour.tolerance:g} to below {reach:.2f}"
-        yield Problem(elicit.place, message, hint)
+        yield Problem(key, message, hint)
     if not behaviour.control:
         message = f"`{here}` has no control prompts: matching features and side effects of steering cannot be measured"
         yield Problem(_at(node, "control").place, message, f"add similar prompts that should not show {behaviour.id!r}")

@@ -23,9 +23,9 @@ from gate.schema import JSON
 
 MAX_FILE_BYTES = 5_000_000
 MAX_DEPTH = 32
-# One value costs its text plus this overhead; the bound is about three times the largest policy that MAX_FILE_BYTES admits
-# without aliases, and half a million values.
-NODE_COST = 32
+# A value costs its text plus this overhead, so the bound is 16 million characters or a quarter of a million values: more than
+# ten thousand conversations of three turns.
+NODE_COST = 64
 MAX_COST = 16_000_000
 
 # libyaml where PyYAML was built with it (ten times faster), the pure parser otherwise: both give the same events

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gate.features.firing import Firing
     from gate.schema import Side
 
+OPENING = 4  # aligned positions from the decision position on
+
 
 class Target(NamedTuple):
     """What is steered: `vector` [d] is one natural dose, the latents' mean contribution where the behaviour shows minus that on
@@ -31,15 +33,28 @@ class Subspace(NamedTuple):
     target: Tensor
 
 
+def opening_positions(firing: Firing) -> NDArray[np.bool_]:
+    """[N]: the decision position and the next few of each answer, where a behaviour is chosen.
+
+    Averaged over whole answers a contrast is diluted by what every answer has; at the decision position alone it misses features
+    that carry the choice on.
+    """
+    answer = firing.answer_N
+    seen = np.cumsum(answer)
+    first = np.searchsorted(firing.document_N, firing.document_N)
+    nth = seen - (seen[first] - answer[first])
+    return answer & (nth <= OPENING)
+
+
 def contrast(
-    firing: Firing, latents: Sequence[int], shown: NDArray[np.int64], control: NDArray[np.int64]
+    firing: Firing, latents: Sequence[int], shown: NDArray[np.int64], plain: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """[n]: mean activation of each latent over the answer positions of the documents that show the behaviour, minus that over
-    the control documents'."""
+    """[n]: mean activation of each latent at the opening of answers that show the behaviour, minus that of answers that do not."""
+    opening = opening_positions(firing)
     means = []
-    for documents in (shown, control):
-        rows = np.flatnonzero(np.isin(firing.document_N, documents) & firing.answer_N)
-        means.append(np.asarray(firing.acts[rows][:, list(latents)].mean(axis=0)).ravel() if len(rows) else 0.0)
+    for documents in (shown, plain):
+        rows = np.flatnonzero(np.isin(firing.document_N, documents) & opening)
+        means.append(np.asarray(firing.acts[rows][:, list(latents)].mean(axis=0)).ravel())
     return np.asarray(means[0] - means[1])
 
 
@@ -66,23 +81,25 @@ def span(rows_nd: Tensor, residual_Nd: Tensor, *, rtol: float = 1e-4) -> Subspac
     return Subspace(basis, (residual_Nd @ basis.T).mean(0))
 
 
-def random_like(vector: Tensor, residual_Nd: Tensor, count: int, seed: int) -> list[Tensor]:
-    """Directions of the same norm drawn from the residual stream's own covariance.
+def random_directions(vector: Tensor, count: int, seed: int) -> list[Tensor]:
+    """Isotropic random directions of the same norm: the controls of steering."""
+    import torch
 
-    Isotropic noise is an easy control: most of it lies where the model has no variance. These point where real text points.
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(count, len(vector), generator=generator)
+    return list(noise / noise.norm(dim=1, keepdim=True) * vector.norm())
+
+
+def random_subspaces(space: Subspace, residual_Nd: Tensor, control_Nd: Tensor, count: int, seed: int) -> list[Subspace]:
+    """Subspaces of the same rank, held at their control mean: the controls of ablation.
+
+    They are spanned by random mixtures of real residuals. Isotropic noise would be an easy control here: most of it lies where
+    the stream has no variance, so holding it still removes nothing.
     """
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     centred = residual_Nd - residual_Nd.mean(0)
-    mix = torch.randn(count, len(centred), generator=generator) @ centred
-    return list(mix / mix.norm(dim=1, keepdim=True) * vector.norm())
-
-
-def random_subspaces(space: Subspace, residual_Nd: Tensor, control_Nd: Tensor, count: int, seed: int) -> list[Subspace]:
-    """Subspaces of the same rank, spanned by random directions of the residual stream, held at their control mean."""
-    import torch
-
-    rank, width = space.basis.shape
-    draws = random_like(torch.ones(width), residual_Nd, count * rank, seed)
-    return [span(torch.stack(draws[i * rank : (i + 1) * rank]), control_Nd) for i in range(count)]
+    rank = len(space.basis)
+    mixtures = torch.randn(count * rank, len(centred), generator=generator) @ centred
+    return [span(mixtures[i * rank : (i + 1) * rank], control_Nd) for i in range(count)]

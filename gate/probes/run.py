@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gate.behaviours.match import documents_by
+from gate.behaviours.match import contrast_documents
 from gate.behaviours.types import Drift, Match
 from gate.features.rank import Corpus, Pair
 from gate.features.types import Feature
 from gate.models.types import Intervention
 from gate.policy.types import Behaviour
 from gate.probes.config import ProbeConfig
-from gate.probes.directions import Subspace, Target, contrast, random_like, random_subspaces, span, targets
+from gate.probes.directions import Subspace, Target, contrast, random_directions, random_subspaces, span, targets
 from gate.probes.stats import curve_confirmed, mediation
 from gate.probes.steer import Ids, Job, Judge, Judged, run_jobs
 from gate.probes.types import Curve, DosePoint, Mediation, Probe
@@ -118,20 +118,17 @@ def _prepare(
 
     own = {feature.id: feature for feature in subject.features if feature.kind == "rewired" or feature.side == side}
     chosen = [own[match.feature] for match in subject.matches if match.feature in own]
-    elicit = documents_by(corpus.documents, subject.behaviour.id, "elicit", side)
-    control = documents_by(corpus.documents, subject.behaviour.id, "control", side)
-    shown = np.array([d for d in elicit if subject.score(corpus.documents[d].text)], dtype=np.int64)
-    shown = shown if len(shown) >= 3 else elicit
-    if not len(control):
-        return NotRun(not_run="no control prompts to compare with")
-    delta = contrast(firing, [feature.latent for feature in chosen], shown, control)
+    shown, plain = contrast_documents(corpus.documents, subject.behaviour.id, side, subject.score)
+    if not len(plain):
+        return NotRun(not_run="no control or neutral prompts to compare with")
+    delta = contrast(firing, [feature.latent for feature in chosen], shown, plain)
     keep = [i for i in np.argsort(-delta, kind="stable") if delta[i] > 0][: config.bundle] if chosen else []
     if not keep:
         return NotRun(not_run=f"no matched feature fires more where the {side} model shows the behaviour")
     chosen, delta = [chosen[i] for i in keep], delta[keep]
     latents, names = [feature.latent for feature in chosen], [feature.id for feature in chosen]
     residual = corpus.paired.baseline if side == "baseline" else corpus.paired.incoming
-    at_control = torch.from_numpy(np.isin(firing.document_N, control))
+    at_control = torch.from_numpy(np.isin(firing.document_N, plain))
     return Bench(
         side=side,
         names=tuple(names),
@@ -144,11 +141,13 @@ def _prepare(
 
 
 def _prompts(subject: Subject, pair: Pair, corpus: Corpus, side: Side) -> dict[str, tuple[Ids, ...] | tuple[bool, ...]]:
-    """Ids of this behaviour's prompts and whether the natural answers exhibit it."""
+    """Ids of this behaviour's prompts, and neutral ones as further controls, and whether the natural answers exhibit it."""
     engine = pair.engine(side)
     found: dict[str, tuple[Ids, ...] | tuple[bool, ...]] = {}
     for group in ("elicit", "control"):
         mine = [a for a in corpus.answered if a.behaviour == subject.behaviour.id and a.group == group]
+        if group == "control":
+            mine += [a for a in corpus.answered if a.group == "neutral"]
         found[group] = tuple(engine.render(a.prompt, None).ids for a in mine)
         found[f"{group}_hits"] = tuple(subject.score(a.by(side)) for a in mine)
     return found
@@ -183,12 +182,12 @@ def _curves(
     jobs: list[Job] = []
     layer = pair.layer(bench.side)
     for number, aim in enumerate(bench.aims):
-        vectors = [aim.vector, *random_like(aim.vector, bench.residual_Nd, config.controls, seed + number)]
+        vectors = [aim.vector, *random_directions(aim.vector, config.controls, seed + number)]
         for group, prompts, doses in (("control", up, config.up), ("elicit", down, config.down)):
             for dose in doses if prompts else ():
                 plans.append((aim, "control" if group == "control" else "elicit", prompts, dose, vectors))
                 jobs += [
-                    Job(prompt, Intervention(layer, "add", "all", vector=dose * vector))
+                    Job(prompt, Intervention(layer, "add", "answer", vector=dose * vector))
                     for vector in vectors
                     for prompt in prompts
                 ]

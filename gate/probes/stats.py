@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from gate.behaviours.statistics import Paired, independent_difference, paired, rate
+from gate.statistics import Paired, independent_difference, paired, rate
 from gate.probes.types import Mediation
 from gate.schema import Interval, NotRun
 

@@ -25,7 +25,7 @@ ZERO_WIDTH = "\u200b"
 
 
 def visible(text: str) -> str:
-    """`text` with every invisible character but line breaks, tabs and joiners shown as an escape such as `\\u202e`."""
+    """`text` with every invisible character but line breaks, tabs and joiners shown as a backslash escape."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(c) for c in text)
@@ -75,7 +75,7 @@ def markdown_text(text: str, limit: int = 2_000) -> str:
     Mentions, references and bare links are found by the host *after* rendering, where a backslash no longer helps: a zero
     width space separates their parts.
     """
-    text = one_line(text, limit)
+    text = one_line(text, limit) or "–"
     text = _BLOCK_START.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\1", text))
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = text.replace("@", f"@{ZERO_WIDTH}").replace("://", f":{ZERO_WIDTH}//")

@@ -104,18 +104,17 @@ def _matches(verdict: Verdict, finding: Finding) -> list[str]:
         kind = "" if feature is None else f", {w.KIND[feature.kind]}"
         promoted = "" if feature is None or not feature.promoted else f"; promotes {_tokens(feature)}"
         lines.append(
-            f"  {match.feature}{kind}: tells eliciting from control prompts with AUROC {match.auroc:.2f} (q = {match.q_value:.2g}), "
-            f"surprise {w.signed(match.surprise, 1)} nats there{promoted}"
+            f"  {match.feature}{kind}: tells eliciting from control prompts with AUROC {match.auroc:.2f} "
+            f"(q = {match.q_value:.2g}), surprise {w.signed(match.surprise, 1)} nats there{promoted}"
         )
     return lines
 
 
 def _probe(probe: Probe | NotRun) -> list[str]:
     if isinstance(probe, NotRun):
-        return [f"  Not tried: {probe.not_run}."]
-    lines = [f"  {'Yes' if probe.confirmed else 'Not shown'}: {probe.why}"]
-    for curve in w.ordered_curves(probe):
-        lines.append(f"  {dose_sparkline(curve)}  {w.curve_sentence(curve, probe.bundle)}")
+        return [f"  Not tried: {w.stop(probe.not_run)}"]
+    lines = [f"  {'Yes' if probe.confirmed else 'Not shown'}: {w.stop(probe.why)}"]
+    lines += [f"  {dose_sparkline(curve)}  {w.curve_sentence(curve, probe.bundle)}" for curve in w.ordered_curves(probe)]
     lines.append(f"  {w.mediation_sentence(probe.mediation)}")
     return lines
 
@@ -156,15 +155,18 @@ def _context(context: Context) -> list[str]:
 
 
 def _roles(verdict: Verdict, feature: Feature) -> list[str]:
-    roles = []
-    for finding in verdict.findings:
-        if feature.id in w.causes(finding) or any(match.feature == feature.id for match in finding.matches):
-            roles.append(f"{finding.behaviour} ({finding.status}): {w.mechanism_short(finding).replace('–', 'not probed')}")
-    for novel in verdict.novel:
-        if feature.id == novel.feature or feature.id in novel.family:
-            roles.append(f"listed for review ({novel.status}): {novel.reason}")
-    return roles
+    findings = [
+        f"{finding.behaviour} ({finding.status}): {w.mechanism_short(finding).replace('–', 'not probed')}"
+        for finding in verdict.findings
+        if feature.id in w.causes(finding) or any(match.feature == feature.id for match in finding.matches)
+    ]
+    novels = [
+        f"listed for review ({novel.status}): {novel.reason}"
+        for novel in verdict.novel
+        if feature.id == novel.feature or feature.id in novel.family
+    ]
+    return findings + novels
 
 
 def _tokens(feature: Feature) -> str:
-    return ", ".join(f"“{shift.token.strip() or shift.token}” ({w.signed(shift.shift, 1)})" for shift in feature.promoted[:8])
+    return ", ".join(f"“{w.token(shift.token)}” ({w.signed(shift.shift, 1)})" for shift in feature.promoted[:8])

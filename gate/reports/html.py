@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MAX_BYTES = 2_000_000
+_NAME_CHARACTERS = 120  # of a name, title or token: they come from users and models too
 _ASSETS = Path(__file__).parent / "assets"
 _GLYPH = {"fail": "✗", "inconclusive": "?", "warn": "!", "note": "i", "pass": "✓"}
 
@@ -165,8 +166,14 @@ def _environment(characters: int) -> Environment:
         return value
 
     environment = Environment(
-        loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=inert,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters["short"] = lambda value: clip(str(value), _NAME_CHARACTERS)
     environment.tests["not_run"] = lambda value: isinstance(value, NotRun)
     return environment
 
@@ -213,19 +220,18 @@ class _Builder:
         )
 
     def _plots(self, finding: Finding) -> tuple[Plot, ...]:
-        """Rates, mediation and the telling curves first, then the other curves."""
+        """Rates and mediation, then the curves, the most telling first."""
         plots = []
         if not isinstance(finding.drift, NotRun):
             moved = svg.rates(self._ident(), finding.drift)
             plots.append(Plot(self.drawing(moved), "Rate in both models", w.drift_sentence(finding.drift), None))
         if isinstance(finding.probe, Probe):
-            curves = [self._curve(curve, finding.probe) for curve in w.ordered_curves(finding.probe)[: self._limits.curves]]
-            plots += curves[:2]
             if isinstance(finding.probe.mediation, Mediation):
                 result = finding.probe.mediation
                 drawn = self.drawing(svg.mediation(self._ident(), result))
                 plots.append(Plot(drawn, "Removing the features", w.mediation_sentence(result), result.confirmed))
-            plots += curves[2:]
+            curves = w.ordered_curves(finding.probe)[: self._limits.curves]
+            plots += [self._curve(curve, finding.probe) for curve in curves]
         return tuple(plots)
 
     def _curve(self, curve: Curve, probe: Probe) -> Plot:
@@ -297,13 +303,21 @@ def _settings(verdict: Verdict) -> Sequence[tuple[str, str]]:
         ("Profile", run.profile),
         ("Engine and device", f"{run.engine} on {run.device}"),
         ("Seed", str(run.seed)),
-        ("Residual stream read after block", f"{run.baseline_layer} of the baseline, {run.incoming_layer} of the incoming model"),
-        ("Versions", f"gate {versions.gate}, Python {versions.python}, torch {versions.torch}, transformers {versions.transformers}"),
+        (
+            "Residual stream read after block",
+            f"{run.baseline_layer} of the baseline, {run.incoming_layer} of the incoming model",
+        ),
+        (
+            "Versions",
+            f"gate {versions.gate}, Python {versions.python}, torch {versions.torch}, transformers {versions.transformers}",
+        ),
     ]
     if isinstance(run.dfc, NotRun):
         rows.append(("Crosscoder", f"not trained: {run.dfc.not_run}"))
     else:
         rows.append(("Crosscoder", ", ".join(f"{name} {value:g}" for name, value in sorted(run.dfc.model_dump().items()))))
     stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in sorted(verdict.timestamps.stages.items()))
-    rows.append(("Time", f"{verdict.timestamps.seconds:.1f} s{f' ({stages})' if stages else ''}, started {verdict.timestamps.started}"))
+    rows.append(
+        ("Time", f"{verdict.timestamps.seconds:.1f} s{f' ({stages})' if stages else ''}, started {verdict.timestamps.started}")
+    )
     return rows

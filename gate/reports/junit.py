@@ -7,7 +7,7 @@ GitLab reads only the text, Jenkins shows the attribute first.
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET  # noqa: S405  only writes
+import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -50,8 +50,11 @@ def render(verdict: Verdict, *, warn_as: JunitWarnAs = "skipped") -> str:
 
 
 def _repair(suite: ET.Element, seconds: float) -> None:
-    """What junit-xml gets wrong for the schema: an attribute that it forbids, times with more than three decimals, and a fixed
-    `type` on skipped cases."""
+    """Repair what junit-xml gets wrong for the schema.
+
+    It adds an attribute that the schema forbids, writes times with more than three decimals, and fixes the `type` of skipped
+    cases.
+    """
     suite.attrib.pop("disabled", None)
     suite.set("time", f"{seconds:.3f}")
     for case in suite.iter("testcase"):
@@ -107,10 +110,12 @@ def _evidence(verdict: Verdict, finding: Finding) -> list[str]:
         w.drift_sentence(finding.drift),
     ]
     features = w.feature_by_id(verdict)
-    for match in finding.matches:
-        lines.append(f"match {match.feature}: AUROC {match.auroc:.2f}, q = {match.q_value:.2g}{_promotes(features.get(match.feature))}")
+    lines += [
+        f"match {match.feature}: AUROC {match.auroc:.2f}, q = {match.q_value:.2g}{_promotes(features.get(match.feature))}"
+        for match in finding.matches
+    ]
     if isinstance(finding.probe, NotRun):
-        lines.append(f"The features were not probed: {finding.probe.not_run}.")
+        lines.append(f"The features were not probed: {w.stop(finding.probe.not_run)}")
     else:
         curves = w.ordered_curves(finding.probe)[:_MAX_CURVES]
         lines.extend(w.curve_sentence(curve, finding.probe.bundle) for curve in curves)

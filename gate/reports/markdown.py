@@ -76,7 +76,13 @@ def _row(finding: Finding) -> str:
     if names:
         features += f"<br>{w.mechanism_short(finding)}"
     mediation = "–" if isinstance(finding.probe, NotRun) else w.mediation_short(finding.probe.mediation)
-    cells = (text(finding.title, 120), MARK[finding.status], drift.replace("[", "\\["), features or "–", mediation.replace("[", "\\["))
+    cells = (
+        text(finding.title, 120),
+        MARK[finding.status],
+        drift.replace("[", "\\["),
+        features or "–",
+        mediation.replace("[", "\\["),
+    )
     return f"| {' | '.join(cells)} |"
 
 
@@ -90,7 +96,7 @@ def _finding(verdict: Verdict, finding: Finding) -> str:
         bullets.append(f"- {text(w.mediation_sentence(probe.mediation))}")
         parts.append("\n".join(bullets))
     elif finding.matches:
-        parts.append(text(f"The features were not probed: {probe.not_run}."))
+        parts.append(text(f"The features were not probed: {w.stop(probe.not_run)}"))
     features = w.feature_by_id(verdict)
     known = [features[name] for name in w.causes(finding) if name in features]
     if known:
@@ -101,10 +107,11 @@ def _finding(verdict: Verdict, finding: Finding) -> str:
 
 
 def _feature_line(feature: Feature) -> str:
-    promoted = " ".join(code(shift.token, 30) for shift in feature.promoted[:6])
+    promoted = " ".join(code(w.token(shift.token), 30) for shift in feature.promoted[:6])
     promotes = f"; promotes {promoted}" if promoted else ""
     lift = w.signed(feature.surprise_lift.value, 1)
-    return f"- {code(feature.id, 40)} {w.KIND[feature.kind]}, surprise {lift} nats, in {w.count(feature.documents, 'document')}{promotes}"
+    documents = w.count(feature.documents, "document")
+    return f"- {code(feature.id, 40)} {w.KIND[feature.kind]}, surprise {lift} nats, in {documents}{promotes}"
 
 
 def _examples(examples: tuple[Example, ...]) -> str:
@@ -123,7 +130,7 @@ def _novel(verdict: Verdict) -> str:
         lines.append(f"- {MARK[novel.status]} {code(novel.feature, 40)}: {text(novel.reason, 600)}")
         feature = features.get(novel.feature)
         if feature is not None and feature.promoted:
-            lines.append(f"  - promotes {' '.join(code(shift.token, 30) for shift in feature.promoted[:8])}")
+            lines.append(f"  - promotes {' '.join(code(w.token(shift.token), 30) for shift in feature.promoted[:8])}")
         if feature is not None and feature.contexts:
             context = feature.contexts[0]
             lines.append(f"  - for example, after {code(context.prompt, 160)}: {code(context.incoming_answer, 240)}")

@@ -6,6 +6,7 @@ escaped here, and callers mark the result as safe.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -32,6 +33,16 @@ def _number(value: float) -> str:
 
 def _text(x: float, y: float, content: str, css: str = "tick", anchor: str = "start") -> str:
     return _tag("text", {"x": x, "y": y, "class": css, "text_anchor": anchor}, escape(content))
+
+
+def _label(text: str, cells: int) -> str:
+    """`text` cut to a width of `cells` Latin letters; East Asian letters count twice."""
+    shown, width = one_line(text, 400), 0
+    for index, char in enumerate(shown):
+        width += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if width > cells:
+            return shown[: max(0, index - 1)] + "…"
+    return shown
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
@@ -68,7 +79,7 @@ def forest(ident: str, findings: Sequence[Finding], *, narrow: bool = False) -> 
 
     `narrow` puts the labels above the rows, for phones.
     """
-    width, gutter, row, right = (350.0, 12.0, 46.0, 12.0) if narrow else (860.0, 220.0, 34.0, 150.0)
+    width, gutter, row, right = (350.0, 20.0, 46.0, 20.0) if narrow else (860.0, 220.0, 34.0, 150.0)
     drawn = [(finding, finding.drift) for finding in findings]
     reach = max([0.2] + [abs(v) for _, d in drawn if not isinstance(d, NotRun) for v in (*worse(d), d.tolerance)])
     reach = min(1.0, reach * 1.05)
@@ -82,11 +93,13 @@ def forest(ident: str, findings: Sequence[Finding], *, narrow: bool = False) -> 
         _text(x(0) + 8, 14, "worse →", "axis"),
         _text(x(0) - 8, 14, "← better", "axis", "end"),
         *_ticks(x, reach, top, height - 26),
+        _line(x(0), top - 6, x(0), height - 26, "zero"),
     ]
     for index, (finding, drift) in enumerate(drawn):
         body += _forest_row(finding, drift, x, top + row * index, row, gutter, width, narrow)
-    body.append(_line(x(0), top - 6, x(0), height - 26, "zero"))
-    described = "; ".join(f"{one_line(f.title, 80)}: {'not measured' if isinstance(d, NotRun) else w.shift(d)}" for f, d in drawn)
+    described = "; ".join(
+        f"{one_line(f.title, 80)}: {'not measured' if isinstance(d, NotRun) else w.shift(d)}" for f, d in drawn
+    )
     return _frame(ident, width, height, "Drift of each behaviour with its interval, against its tolerance", described, body)
 
 
@@ -104,12 +117,15 @@ def _forest_row(
     finding: Finding, drift: Drift | NotRun, x: Callable[[float], float], y: float, row: float, gutter: float, width: float,
     narrow: bool,
 ) -> list[str]:  # fmt: skip
-    label = one_line(finding.title, 44 if narrow else 30)
+    label = _label(finding.title, 38 if narrow else 30)
     middle = y + (row * 0.72 if narrow else row / 2)
-    parts = [_text(gutter, y + 14, label, "label")] if narrow else [_text(gutter - 14, middle + 4, label, "label", "end")]
+    parts = [_text(2, y + 14, label, "label")] if narrow else [_text(gutter - 14, middle + 4, label, "label", "end")]
     figures_y = y + 14 if narrow else middle + 4
     if isinstance(drift, NotRun):
-        return [*parts, _text(width - 4 if narrow else width - 138, figures_y, "not measured", "tick", "end" if narrow else "start")]
+        return [
+            *parts,
+            _text(width - 2 if narrow else width - 138, figures_y, "not measured", "tick", "end" if narrow else "start"),
+        ]
     value, low, high = worse(drift)
     css = f"s-{finding.status}"
     diamond = " ".join(f"{_number(x(value) + dx)},{_number(middle + dy)}" for dx, dy in ((-6, 0), (0, -6), (6, 0), (0, 6)))
@@ -121,7 +137,7 @@ def _forest_row(
         _tag("polygon", {"points": diamond, "class": f"dot {css}"}),
     ]
     if narrow:
-        return [*parts, _text(width - 4, figures_y, w.change(drift), "tick", "end")]
+        return [*parts, _text(width - 2, figures_y, w.change(drift), "tick", "end")]
     return [*parts, _text(width - 138, figures_y, w.shift(drift), "tick")]
 
 
@@ -171,7 +187,9 @@ def dose_response(ident: str, curve: Curve, title: str) -> str:
     for rate in (0.0, 0.5, 1.0):
         body.append(_line(left, y(rate), width - right, y(rate), "grid"))
         body.append(_text(left - 6, y(rate) + 4, w.percent(rate), "tick", "end"))
-    body += [_text(x(dose), height - bottom + 16, w.dose_words(dose), "tick", "middle") for dose in _spaced([p.dose for p in points])]
+    body += [
+        _text(x(dose), height - bottom + 16, w.dose_words(dose), "tick", "middle") for dose in _spaced([p.dose for p in points])
+    ]
     body.append(_text((left + width - right) / 2, height - 4, "dose", "axis", "middle"))
     body += _control_band(points, x, y)
     body += _target(points, x, y)
@@ -229,7 +247,11 @@ def mediation(ident: str, result: Mediation) -> str:
     """Rate before and after removing the features, the other model's rate, and the share removed against the controls'."""
     width, left, right = 350.0, 96.0, 48.0
     span = width - left - right
-    bars = (("before", result.before.value, "bar"), ("after", result.after.value, "bar after"), ("other model", result.reference, "bar other"))
+    bars = (
+        ("before", result.before.value, "bar"),
+        ("after", result.after.value, "bar after"),
+        ("other model", result.reference, "bar other"),
+    )
     body = []
     for index, (label, rate, css) in enumerate(bars):
         y = 8.0 + 26 * index
@@ -256,7 +278,10 @@ def _removed(result: Mediation, left: float, span: float, y: float) -> list[str]
 
     parts = [_text(left - 10, y + 4, "removed", "label", "end")]
     for share in (0.0, 0.5, 1.0):
-        parts += [_line(x(share), y - 14, x(share), y + 24, "grid"), _text(x(share), y + 40, w.percent(share), "tick", "middle")]
+        parts += [
+            _line(x(share), y - 14, x(share), y + 24, "grid"),
+            _text(x(share), y + 40, w.percent(share), "tick", "middle"),
+        ]
     parts += [_line(x(share), y + 12, x(share), y + 22, "controlmark") for share in result.controls]
     if result.controls:
         parts.append(_text(left - 10, y + 21, "controls", "label", "end"))

@@ -168,7 +168,7 @@ def _novel(verdict: Verdict) -> Padding:
 
 
 def _token(token: str) -> str:
-    return f"“{log_line(token.strip() or token, 24)}”"
+    return f"“{log_line(w.token(token), 24)}”"
 
 
 def _status(verdict: Verdict) -> Padding:

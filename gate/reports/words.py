@@ -41,15 +41,27 @@ NEXT_STEP: dict[str, str] = {
 }
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
-    ("behaviour", "Something the policy watches in answers: prompts that elicit it, control prompts that should not, and a scorer."),
+    (
+        "behaviour",
+        "Something the policy watches in answers: prompts that elicit it, control prompts that should not, and a scorer.",
+    ),
     ("drift", "The incoming model's rate of a behaviour minus the baseline's, on the same prompts. In percentage points."),
-    ("interval", "The range that the true figure lies in, at the stated confidence. A finding needs all of it beyond the tolerance."),
+    (
+        "interval",
+        "The range that the true figure lies in, at the stated confidence. A finding needs all of it beyond the tolerance.",
+    ),
     ("tolerance", "How many points the policy lets a behaviour get worse before it is a finding."),
     ("feature", "A direction inside the models that fires on particular text, found by comparing both models' activations."),
-    ("added, removed, rewired", "A feature only the incoming model has (+), only the baseline has (-), or that both have but "
-     "that leads to other output now (~)."),
-    ("surprise", "How much likelier a text is under the model that wrote it than under the other, in nats. 0: they agree. "
-     "Each nat is a factor of 2.7."),
+    (
+        "added, removed, rewired",
+        "A feature only the incoming model has (+), only the baseline has (-), or that both have but "
+        "that leads to other output now (~).",
+    ),
+    (
+        "surprise",
+        "How much likelier a text is under the model that wrote it than under the other, in nats. 0: they agree. "
+        "Each nat is a factor of 2.7.",
+    ),
     ("dose", "How strongly a feature is turned up (or down), in units of its own natural strength."),
     ("control directions", "Random directions of the same strength. An effect counts only beyond what every one of them does."),
     ("fluent", "Still normal text. A dose that breaks the text proves nothing and does not count."),
@@ -92,6 +104,11 @@ def percent_range(interval: Interval) -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
+def stop(text: str) -> str:
+    """`text` as the end of a sentence: with one full stop, whether or not it has one."""
+    return text.rstrip().rstrip(".") + "."
+
+
 def p_words(p: float) -> str:
     """A p-value: `p = 0.032`, `p < 0.0001`."""
     if p < 0.0001:
@@ -112,7 +129,7 @@ def shift(drift: Drift) -> str:
 def drift_sentence(drift: Drift | NotRun) -> str:
     """Everything that was measured about the rate, in one or two sentences."""
     if isinstance(drift, NotRun):
-        return f"Drift was not measured: {drift.not_run}."
+        return f"Drift was not measured: {stop(drift.not_run)}"
     return (
         f"The rate went from {percent(drift.baseline.value)} to {percent(drift.incoming.value)} on {drift.incoming.n} prompts: "
         f"{points(drift.value)}, {percent(drift.interval.level)} interval {point_range(drift.interval)}, tolerance "
@@ -157,14 +174,15 @@ def extreme_control(curve: Curve, point: DosePoint) -> float | None:
 
 def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
     """What turning the target up or down did, against the control directions."""
-    subject = f"Turning {target_words(curve.target, bundle)} {curve.direction} in {side_words(curve.side)}, on {PROMPTS[curve.prompts]} prompts"
+    turned = f"Turning {target_words(curve.target, bundle)} {curve.direction}"
+    subject = f"{turned} in {side_words(curve.side)}, on {PROMPTS[curve.prompts]} prompts"
     start, best = point_at(curve, 0.0), point_at(curve, curve.best_dose)
     if start is None or best is None:
-        return f"{subject}: {curve.why}"
+        return f"{subject}: {stop(curve.why)}"
     moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {dose_words(curve.best_dose)}"
     control = extreme_control(curve, best)
     against = "" if control is None else f"; the furthest of {count(len(best.controls), 'control')} reached {percent(control)}"
-    return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {curve.why}"
+    return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {stop(curve.why)}"
 
 
 def mediation_short(mediation: Mediation | NotRun) -> str:
@@ -177,7 +195,7 @@ def mediation_short(mediation: Mediation | NotRun) -> str:
 def mediation_sentence(mediation: Mediation | NotRun) -> str:
     """What removing the features did, against the control subspaces."""
     if isinstance(mediation, NotRun):
-        return f"Removing the features was not tried: {mediation.not_run}."
+        return f"Removing the features was not tried: {stop(mediation.not_run)}"
     controls = ""
     if mediation.controls:
         controls = f"; {count(len(mediation.controls), 'control')} removed at most {percent(max(mediation.controls))}"
@@ -185,7 +203,7 @@ def mediation_sentence(mediation: Mediation | NotRun) -> str:
         f"Removing the features from {side_words(mediation.side)} took the rate from {percent(mediation.before.value)} to "
         f"{percent(mediation.after.value)} (the other model: {percent(mediation.reference)}). That is "
         f"{percent(mediation.removed)} of the difference, interval {percent_range(mediation.interval)}{controls}. "
-        f"{'Confirmed' if mediation.confirmed else 'Not confirmed'}: {mediation.why}"
+        f"{'Confirmed' if mediation.confirmed else 'Not confirmed'}: {stop(mediation.why)}"
     )
 
 
@@ -231,6 +249,16 @@ def counts(verdict: Verdict) -> tuple[tuple[Status, int], ...]:
     return tuple((status, total) for status, total in totals if total)
 
 
+def token(text: str) -> str:
+    """A next token for display: without the space that most tokens begin with; white space alone is named."""
+    return text.strip() or repr(text)
+
+
+def compact(number: int) -> str:
+    """A count of parameters as people say it: `0.52M`, `8.03B`."""
+    return f"{number / 1e9:.2f}B" if number >= 1e9 else f"{number / 1e6:.2f}M"
+
+
 def short_digest(digest: str) -> str:
     """The first twelve digits of a digest, without its `sha256:` prefix."""
     return digest.removeprefix("sha256:")[:12]
@@ -250,8 +278,10 @@ def predictability_sentence(feature: Feature) -> str:
     """Whether the other model knows when the feature fires."""
     value = feature.predictability
     if isinstance(value, NotRun):
-        return f"Whether the other model could predict it was not measured: {value.not_run}."
-    meaning = "it holds the same information" if value >= 0.9 else "it holds part of it" if value >= 0.7 else "it does not hold it"
+        return f"Whether the other model could predict it was not measured: {stop(value.not_run)}"
+    meaning = (
+        "it holds the same information" if value >= 0.9 else "it holds part of it" if value >= 0.7 else "it does not hold it"
+    )
     return f"A linear probe on the other model predicts its firing with AUROC {value:.2f}: {meaning}."
 
 
@@ -259,7 +289,7 @@ def replication_sentence(feature: Feature) -> str:
     """Whether a second training run found the same feature."""
     value = feature.replication
     if isinstance(value, NotRun):
-        return f"Replication was not measured: {value.not_run}."
+        return f"Replication was not measured: {stop(value.not_run)}"
     meaning = "found again" if value >= 0.7 else "found again in part" if value >= 0.4 else "not found again"
     return f"In a second training run its best counterpart correlates at {value:.2f}: {meaning}."
 
@@ -268,6 +298,8 @@ def effect_sentence(feature: Feature) -> str:
     """What removing the feature does to the next token."""
     effect = feature.effect
     if isinstance(effect, NotRun):
-        return f"Its effect on the next token was not measured: {effect.not_run}."
+        return f"Its effect on the next token was not measured: {stop(effect.not_run)}"
     low, high = effect.interval.low, effect.interval.high
-    return f"Removing it changes the next-token distribution by {effect.value:.2f} nats [{low:.2f}, {high:.2f}] (KL divergence)."
+    return (
+        f"Removing it changes the next-token distribution by {effect.value:.2f} nats [{low:.2f}, {high:.2f}] (KL divergence)."
+    )

@@ -1,8 +1,8 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.behaviours.statistics import rate
+from gate.statistics import rate
 from gate.probes.stats import curve_confirmed, degenerate, fluency, median_logprob, mediation, natural_floor
 from gate.probes.types import DosePoint, Mediation
 from gate.schema import NotRun
@@ -75,6 +75,7 @@ def test_a_curve_needs_its_unsteered_point():
         curve_confirmed([point(1, 3)], "up")
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 24), min_size=1, max_size=4), st.integers(0, 24), st.integers(0, 3))
 def test_more_hits_never_unconfirm_a_curve_and_the_effect_is_real(hits, start, which):
     points = [point(0, start), *(point(i + 1, k) for i, k in enumerate(hits))]
@@ -143,6 +144,7 @@ def test_equal_rates_leave_nothing_to_mediate(before, reference):
     assert "nothing to mediate" in got.not_run
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 16), st.integers(0, 16), st.sampled_from([0.0, 0.3, 1.0]))
 def test_mediation_is_bounded_seeded_and_never_certain(before, after, reference):
     got = mediate(before, after, reference, n=16)

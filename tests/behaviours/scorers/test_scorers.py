@@ -46,7 +46,9 @@ def test_length_bounds_are_inclusive(low, high, answer, expected):
     assert build_scorer(LengthScorer(kind="length", min_words=low, max_words=high))(answer) is expected
 
 
-@pytest.mark.parametrize("pattern", ["(", "[a", r"\p{Foo}", "a{99999999999999999999}", "(" * 3000 + ")" * 3000, "a" * (MAX_PATTERN + 1)])
+@pytest.mark.parametrize(
+    "pattern", ["(", "[a", r"\p{Foo}", "a{99999999999999999999}", "(" * 3000 + ")" * 3000, "a" * (MAX_PATTERN + 1)]
+)
 def test_a_pattern_that_cannot_be_compiled_is_one_line(pattern):
     with pytest.raises(ScorerError) as caught:
         build_scorer(lexical("fine", pattern))

@@ -1,0 +1,28 @@
+"""The folder a check writes into."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gate.errors import UsageError
+
+FILES = ("verdict.json", "junit.xml", "report.md", "report.html")
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, prove that it can be written, and remove an earlier run's files.
+
+    A check that dies later must leave no verdict behind: an old one would be read as its answer. Raises UsageError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".gate-{os.getpid()}"
+        trial.touch()
+        trial.unlink()
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the output folder {folder} cannot be written: {error.strerror}", "name another with --out"
+        ) from error
