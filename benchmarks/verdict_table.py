@@ -43,7 +43,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="*", default=[], help="names of incoming models")
     parser.add_argument("--jobs", type=int, default=1, help="checks at once")
-    parser.add_argument("--store", type=Path, help="keep stages here (default: a temporary folder, so that every check is cold)")
+    parser.add_argument(
+        "--store", type=Path, help="keep stages here (default: a temporary folder, so that every check is cold)"
+    )
     parser.add_argument("--out", type=Path, help="keep run folders here")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
@@ -82,7 +84,12 @@ def run(row: Row, out: Path, store: Path) -> dict[str, object]:
     done = subprocess.run(command, env=os.environ | {"GATE_STORE": str(store)}, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - started
     if not (folder / "verdict.json").exists():
-        return {"row": f"{row.incoming} seed {row.seed}", "as_expected": False, "error": done.stderr[-2000:], "seconds": seconds}
+        return {
+            "row": f"{row.incoming} seed {row.seed}",
+            "as_expected": False,
+            "error": done.stderr[-999:],
+            "seconds": seconds,
+        }
     return judge(row, read_verdict(folder), seconds)
 
 
@@ -116,7 +123,8 @@ def mechanism(finding: Finding) -> dict[str, object]:
     if not isinstance(probe, Probe):
         return {"behaviour": finding.behaviour, "probe": probe.not_run}
     curves = [
-        f"{curve.target} {curve.direction} {curve.effect:+.2f}{'*' if curve.confirmed else ('' if curve.room else ' (no room)')}"
+        f"{curve.target} {curve.how} {curve.direction} {curve.effect:+.2f}".replace("  ", " ")
+        + ("*" if curve.confirmed else "")
         for curve in probe.curves
     ]
     removed = probe.mediation

@@ -141,8 +141,8 @@ def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
 
 def _two_seeds(context: stages.Context, texts: stages.Texts) -> tuple[stages.Trained, stages.Trained]:
     """The crosscoder, and the one of another seed that must find the same features again."""
-    first = stages.crosscoder(context, texts, context.seed, "first seed")
-    return first, stages.crosscoder(context, texts, context.seed + SECOND_SEED, "second seed")
+    first, second = stages.crosscoders(context, texts, (context.seed, context.seed + SECOND_SEED))
+    return first, second
 
 
 def _gather(context: stages.Context) -> Evidence:
@@ -158,9 +158,7 @@ def _gather(context: stages.Context) -> Evidence:
             measured[behaviour.id] = score
             continue
         matched = stages.matches(context, texts, first, found.features, features_key, behaviour)
-        measured[behaviour.id] = Measured(
-            behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples
-        )
+        measured[behaviour.id] = Measured(behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples)
     wanted = needs_probe(context.policy, measured, found.features)
     probes: dict[str, Probe | NotRun] = {}
     for behaviour in context.policy.behaviours:

@@ -42,7 +42,7 @@ models = click.argument("models", nargs=2, metavar="BASELINE INCOMING")
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="gate")
 def cli() -> None:
-    """Is this new model safe to swap in?
+    r"""Is this new model safe to swap in?
 
     gate compares an incoming open-weight model with the trusted baseline, says which watched behaviours changed, which features
     inside the model cause it, and answers pass, warn or fail.
@@ -57,14 +57,31 @@ def _shared(function: click.decorators.FC) -> click.decorators.FC:
     """Options of every command that runs models."""
     options = [
         click.option("--policy", "policy_path", required=True, type=click.Path(path_type=Path), help="Policy file (YAML)."),
-        click.option("--profile", type=click.Choice(["smoke", "standard", "full"]), default="standard", show_default=True,
-                     help="How much work: a quick look, a gate, or a release."),
-        click.option("--engine", type=click.Choice(["transformers"]), default="transformers", show_default=True,
-                     help="What runs the models."),
+        click.option(
+            "--profile",
+            type=click.Choice(["smoke", "standard", "full"]),
+            default="standard",
+            show_default=True,
+            help="How much work: a quick look, a gate, or a release.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["transformers"]),
+            default="transformers",
+            show_default=True,
+            help="What runs the models.",
+        ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."),
-        click.option("--store", "store_path", type=click.Path(path_type=Path), envvar="GATE_STORE",
-                     help="Where finished stages are kept.  [default: the user's cache folder]"),
+        click.option(
+            "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."
+        ),
+        click.option(
+            "--store",
+            "store_path",
+            type=click.Path(path_type=Path),
+            envvar="GATE_STORE",
+            help="Where finished stages are kept.  [default: the user's cache folder]",
+        ),
         click.option("--quiet", is_flag=True, help="Plain progress lines instead of bars."),
     ]
     for option in reversed(options):
@@ -75,13 +92,24 @@ def _shared(function: click.decorators.FC) -> click.decorators.FC:
 @cli.command(epilog=EXIT_CODES)
 @models
 @_shared
-@click.option("--out", type=click.Path(path_type=Path), default=Path("gate-run"), show_default=True,
-              help="Run folder: verdict.json, junit.xml, report.md, report.html.")
-@click.option("--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True,
-              help="The mildest status that exits 1.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("gate-run"),
+    show_default=True,
+    help="Run folder: verdict.json, junit.xml, report.md, report.html.",
+)
+@click.option(
+    "--fail-on", type=click.Choice(["fail", "warn"]), default="fail", show_default=True, help="The mildest status that exits 1."
+)
 @click.option("--warn-exit-code", type=click.IntRange(0, 125), default=0, show_default=True, help="Exit code of a warn.")
-@click.option("--junit-warn-as", type=click.Choice(["skipped", "failure", "pass"]), default="skipped", show_default=True,
-              help="How a warn looks in junit.xml.")
+@click.option(
+    "--junit-warn-as",
+    type=click.Choice(["skipped", "failure", "pass"]),
+    default="skipped",
+    show_default=True,
+    help="How a warn looks in junit.xml.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
 def check(
     models: tuple[str, str],
@@ -152,10 +180,21 @@ def diff(
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["table", "json", "junit", "markdown", "html", "all"]), default="table",
-              show_default=True, help="What to print; `all` writes every file into the run folder again.")
-@click.option("--junit-warn-as", type=click.Choice(["skipped", "failure", "pass"]), default="skipped", show_default=True,
-              help="How a warn looks in JUnit.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "junit", "markdown", "html", "all"]),
+    default="table",
+    show_default=True,
+    help="What to print; `all` writes every file into the run folder again.",
+)
+@click.option(
+    "--junit-warn-as",
+    type=click.Choice(["skipped", "failure", "pass"]),
+    default="skipped",
+    show_default=True,
+    help="How a warn looks in JUnit.",
+)
 def report(run: Path, form: str, junit_warn_as: str) -> None:
     """Render the verdict of a finished RUN (its folder or verdict.json) again."""
     from gate.reports import html, json_report, junit, markdown, read_verdict, terminal, write_all

@@ -7,8 +7,7 @@
     ├── IncomparableError       exit 3   two models that cannot be compared (no offsets, no shared text)
     ├── EngineError             exit 3   the engine failed its canary, or ran out of memory
     ├── ScorerError             exit 3   a scorer cannot judge an answer; its behaviour becomes inconclusive
-    ├── StoreError              exit 3   a cached artefact is corrupt, or the disk is full
-    └── Interrupted             exit 130 Ctrl-C
+    └── StoreError              exit 3   a cached artefact is corrupt, or the disk is full
 
 Exit 1 is reserved for a *complete* verdict of fail; an error must never look like one.
 """
@@ -77,9 +76,3 @@ class ScorerError(GateError):
 
 class StoreError(GateError):
     """A stored artefact is damaged, or cannot be written."""
-
-
-class Interrupted(GateError):
-    """The user asked to stop."""
-
-    exit_code = EXIT_INTERRUPTED

@@ -32,7 +32,7 @@ PROFILES: dict[ProfileName, Profile] = {
         name="smoke",
         expansion=4,
         steps=400,
-        probe=ProbeConfig(up=(1.0, 2.0), down=(-1.0, -2.0), prompts=8, ablated_prompts=24),
+        probe=ProbeConfig(up=(1.0, 2.0), down=(-1.0,), prompts=8, ablated_prompts=24),
     ),
     "standard": Profile(name="standard", expansion=8, steps=1000, probe=ProbeConfig()),
     "full": Profile(
@@ -41,7 +41,7 @@ PROFILES: dict[ProfileName, Profile] = {
         steps=4000,
         probe=ProbeConfig(
             up=(0.25, 0.5, 1.0, 1.5, 2.0, 3.0),
-            down=(-0.25, -0.5, -1.0, -1.5, -2.0, -3.0),
+            down=(-0.25, -0.5, -0.75, -1.0, -1.25, -1.5),
             controls=20,
             prompts=48,
             ablated_prompts=200,

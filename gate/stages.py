@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -27,8 +29,8 @@ from gate.features.types import Feature
 from gate.policy.types import Behaviour, Policy, Prompt
 from gate.probes.types import Probe
 from gate.profiles import Profile
-from gate.progress import Progress
-from gate.schema import NotRun, Record, Side
+from gate.progress import Progress, Tick
+from gate.schema import JSON, NotRun, Record, Side
 from gate.store import Key, Store, stage_key
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from gate.models.resolve import ResolvedModel
 
 HELD_OUT = 5  # every fifth prompt's documents measure the crosscoder's quality and train nothing
+SMALL_WIDTH = 512
 
 T = TypeVar("T")
 
@@ -77,6 +80,7 @@ class Context:
             from gate.models.canary import run_canary
             from gate.models.transformers_engine import TransformersEngine
 
+            use_one_thread_if_small(max(self.baseline.ref.width, self.incoming.ref.width))
             self.progress.note(f"loading {side} {self.model(side).ref.name}")
             engine = TransformersEngine.load(self.model(side), device=self.device)
             run_canary(engine, self.layers[0 if side == "baseline" else 1])
@@ -99,7 +103,7 @@ class Context:
             self._fired = (corpus, firing_of(dfc, corpus.paired, corpus.documents), dfc)
         return self._fired
 
-    def key(self, stage: str, version: int, settings: dict[str, object] | BaseModel, inputs: Sequence[str]) -> Key:
+    def key(self, stage: str, version: int, settings: Mapping[str, JSON] | BaseModel, inputs: Sequence[str]) -> Key:
         """Store key of one stage."""
         from gate.models.device import device_class
 
@@ -115,6 +119,16 @@ class Context:
             found = self.store.folder(key)
         self.seconds[key.stage] = self.seconds.get(key.stage, 0.0) + time.monotonic() - started
         return found
+
+
+def use_one_thread_if_small(width: int) -> None:
+    """Small matrices gain nothing from a second thread, and where other processes are busy its waiting costs a factor of five.
+    One thread also makes the figures independent of the machine's number of cores.
+    """
+    import torch
+
+    if width <= SMALL_WIDTH:
+        torch.set_num_threads(1)
 
 
 def _digest(text: str) -> str:
@@ -139,7 +153,7 @@ def answers(context: Context, side: Side) -> tuple[tuple[str, ...], Key]:
     """One model's own greedy answers to every prompt. They depend on nothing of the other model, so a baseline's are reused."""
     prompts = [prompt for prompt, _, _ in prompts_of(context.policy)]
     limit = context.policy.generation.max_new_tokens
-    settings = {"prompts": _digest(_PROMPTS.dump_json(tuple(prompts)).decode()), "max_new_tokens": limit}
+    settings: dict[str, JSON] = {"prompts": _digest(_PROMPTS.dump_json(tuple(prompts)).decode()), "max_new_tokens": limit}
     key = context.key("answers", 1, settings, [context.model(side).ref.digest])
 
     def make(folder: Path) -> None:
@@ -167,7 +181,7 @@ def activations(context: Context) -> Texts:
     new, new_key = answers(context, "incoming")
     answered = pair_answers(context.policy, old, new)
     documents = documents_of(context.policy, answered)
-    settings = {"layers": list(context.layers), "texts": _digest(json.dumps(context.policy.corpus.texts))}
+    settings: dict[str, JSON] = {"layers": [*context.layers], "texts": _digest(json.dumps(context.policy.corpus.texts))}
     digests = [context.baseline.ref.digest, context.incoming.ref.digest]
     key = context.key("activations", 1, settings, [*digests, old_key.digest, new_key.digest])
 
@@ -199,12 +213,47 @@ class Trained:
     key: Key
 
 
-def crosscoder(context: Context, texts: Texts, seed: int, label: str) -> Trained:
-    """A DFC on the pairs, trained on four fifths of the prompts and measured on the rest."""
+def crosscoders(context: Context, texts: Texts, seeds: Sequence[int]) -> list[Trained]:
+    """One DFC per seed, trained side by side on four fifths of the prompts and measured on the rest."""
     widths = (context.baseline.ref.width, context.incoming.ref.width)
-    config = context.profile.dfc(widths, seed)
-    key = context.key("crosscoder", 1, config, [texts.key.digest])
+    configs = [context.profile.dfc(widths, seed) for seed in seeds]
+    keys = [context.key("crosscoder", 1, config, [texts.key.digest]) for config in configs]
+    missing = [index for index, key in enumerate(keys) if context.store.find(key) is None]
+    if missing:
+        steps = sum(configs[index].steps for index in missing)
+        with context.progress.stage(f"crosscoder, {len(missing)} seeds", steps) as tick:
+            _train_together(context, texts, [(configs[index], keys[index]) for index in missing], tick)
+    trained = []
+    for config, key in zip(configs, keys, strict=True):
+        folder = context.store.folder(key)
+        trained.append(Trained(config, _read(_QUALITY, folder / "quality.json"), folder, key))
+    return trained
 
+
+class _StoppedError(Exception):
+    """Another thread failed, or the user pressed Ctrl-C."""
+
+
+def _train_together(context: Context, texts: Texts, wanted: Sequence[tuple[DFCConfig, Key]], tick: Tick) -> None:
+    """One thread per seed: most of a step's time is spent outside the interpreter. A failure or Ctrl-C stops them all."""
+    stop = threading.Event()
+
+    def counted(done: int) -> None:
+        if stop.is_set():
+            raise _StoppedError
+        tick(done)
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        jobs = [pool.submit(_train, context, texts, config, key, counted) for config, key in wanted]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _train(context: Context, texts: Texts, config: DFCConfig, key: Key, tick: Tick) -> None:
     def make(folder: Path) -> None:
         import torch
 
@@ -216,14 +265,12 @@ def crosscoder(context: Context, texts: Texts, seed: int, label: str) -> Trained
         paired = load_paired(texts.folder)
         prompt_D = torch.tensor([d.answered if d.answered >= 0 else i for i, d in enumerate(texts.documents)])
         held_out_N = prompt_D[paired.document] % HELD_OUT == 0
-        with context.progress.stage(f"crosscoder, {label}", config.steps) as tick:
-            dfc = train_dfc(paired.baseline, paired.incoming, paired.surprise, config, ~held_out_N, tick)
+        dfc = train_dfc(paired.baseline, paired.incoming, paired.surprise, config, ~held_out_N, tick)
         quality = measure_quality(dfc, paired.baseline, paired.incoming, held_out_N, config.steps * config.batch)
         save_dfc(dfc, folder)
         _write(_QUALITY, folder / "quality.json", quality)
 
-    folder = context.artefact(key, make)
-    return Trained(config, _read(_QUALITY, folder / "quality.json"), folder, key)
+    context.artefact(key, make)
 
 
 # 4. features ---------------------------------------------------------------------------------------------------------------
@@ -241,7 +288,11 @@ _FOUND = TypeAdapter(Found)
 
 def features(context: Context, texts: Texts, first: Trained, second: Trained) -> tuple[Found, Key]:
     """What changed inside."""
-    settings = {"novelty": context.policy.novelty.model_dump(), "level": context.policy.confidence, "seed": context.seed}
+    settings: dict[str, JSON] = {
+        "novelty": context.policy.novelty.model_dump(),
+        "level": context.policy.confidence,
+        "seed": context.seed,
+    }
     inputs = [texts.key.digest, first.key.digest, second.key.digest]
     key = context.key("features", 1, settings, inputs)
 
@@ -253,7 +304,7 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
 
         corpus, firing, dfc = context.fired(texts, first)
         twin = firing_of(load_dfc(second.folder), corpus.paired, corpus.documents)
-        with context.progress.stage("evidence for features", CANDIDATES) as tick:
+        with context.progress.stage("evidence for features", 2 * CANDIDATES) as tick:
             found = find_features(
                 context.pair(),
                 corpus,
@@ -316,7 +367,7 @@ def matches(
     context: Context, texts: Texts, first: Trained, found: tuple[Feature, ...], features_key: Key, behaviour: Behaviour
 ) -> tuple[Match, ...]:
     """Features that go with one behaviour."""
-    settings = {
+    settings: dict[str, JSON] = {
         "behaviour": behaviour.id,
         "scorer": behaviour.scorer.model_dump(mode="json"),
         "level": context.policy.confidence,
@@ -355,7 +406,7 @@ def probe(
     measured: Measured,
 ) -> Probe | NotRun:
     """Steering and ablation of one behaviour's features."""
-    settings = {
+    settings: dict[str, JSON] = {
         "behaviour": behaviour.model_dump(mode="json"),
         "measured": measured.model_dump(mode="json"),
         "probe": context.profile.probe.model_dump(),
@@ -366,7 +417,8 @@ def probe(
     key = context.key("probes", 1, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
-        from gate.probes.run import Subject, run_probe
+        from gate.probes.bench import Subject
+        from gate.probes.run import run_probe
 
         corpus, firing, dfc = context.fired(texts, first)
         subject = Subject(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from gate.models.types import Rendered
@@ -28,7 +29,7 @@ def align(baseline: Rendered, incoming: Rendered) -> list[Aligned]:
     if baseline.decision > 0 and incoming.decision > 0:
         pairs.append(Aligned(baseline.decision, incoming.decision, DECISION))
     pairs = sorted(pair for pair in pairs if pair.baseline > 0 and pair.incoming > 0)
-    assert all(a.incoming < b.incoming for a, b in zip(pairs, pairs[1:], strict=False)), "alignment must be monotone"
+    assert all(a.incoming < b.incoming for a, b in pairwise(pairs)), "alignment must be monotone"
     return pairs
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from gate.activations.types import Answered, Document, Group
 from gate.models.engine import Engine
 from gate.policy.types import Policy, Prompt
+from gate.schema import Side
 
 
 def prompts_of(policy: Policy) -> Iterator[tuple[Prompt, str | None, Group]]:
@@ -43,10 +44,7 @@ def documents_of(policy: Policy, answered: Sequence[Answered]) -> tuple[Document
     """
     documents = []
     for index, pair in enumerate(answered):
-        if pair.baseline == pair.incoming:
-            authors = (None,)
-        else:
-            authors = ("baseline", "incoming")
+        authors: tuple[Side | None, ...] = (None,) if pair.baseline == pair.incoming else ("baseline", "incoming")
         for author in authors:
             text = pair.incoming if author is None else pair.by(author)
             documents.append(Document(answered=index, text=text, author=author, group=pair.group, behaviour=pair.behaviour))

@@ -1,0 +1,1 @@
+"""Stage 5: how a behaviour moved, and which features go with it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gate.statistics import holm, mcnemar, paired, paired_difference, rate
 from gate.behaviours.types import Drift, Example
+from gate.statistics import holm, mcnemar, paired, paired_difference, rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -42,12 +42,14 @@ def contrast_documents(
     """
     mine = [i for i, d in enumerate(documents) if d.author in {author, None} and d.group != "text"]
     elicit = [i for i in mine if documents[i].behaviour == behaviour and documents[i].group == "elicit"]
-    rest = [i for i in mine if documents[i].group == "neutral" or (documents[i].behaviour, documents[i].group) == (behaviour, "control")]
+    rest = [
+        i
+        for i in mine
+        if documents[i].group == "neutral" or (documents[i].behaviour, documents[i].group) == (behaviour, "control")
+    ]
     shown = [i for i in elicit if exhibits(documents[i].text)]
     plain = [i for i in rest if not exhibits(documents[i].text)]
-    return Contrast(
-        np.array(shown if len(shown) >= MIN_SHOWN else elicit, dtype=np.int64), np.array(plain, dtype=np.int64)
-    )
+    return Contrast(np.array(shown if len(shown) >= MIN_SHOWN else elicit, dtype=np.int64), np.array(plain, dtype=np.int64))
 
 
 def match_features(
@@ -75,9 +77,7 @@ def match_features(
         scores = np.stack([_document_scores(firing, feature.latent) for feature in mine], axis=1)
         local = np.array([_local_surprise(firing, feature.latent, shown) for feature in mine])
         names = [feature.id for feature in mine]
-        for match in match_latents(
-            scores[shown], scores[plain], local, names, seed=seed, level=level, min_auroc=MIN_AUROC
-        ):
+        for match in match_latents(scores[shown], scores[plain], local, names, seed=seed, level=level, min_auroc=MIN_AUROC):
             known = best.get(match.feature)
             if match.surprise >= MIN_LOCAL_SURPRISE and (known is None or match.auroc > known.auroc):
                 best[match.feature] = match

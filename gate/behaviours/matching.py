@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gate.statistics import auroc, benjamini_hochberg, permutation_p
 from gate.behaviours.types import Match
+from gate.statistics import auroc, benjamini_hochberg, permutation_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim.adam import adam
 
 from gate.crosscoder.dfc import Block, Scratch, entries_above, full_precision, scored
-from gate.crosscoder.step import Aux, Gradients, gradients, kth_largest, select
+from gate.crosscoder.step import TINY, Aux, Gradients, gradients, kth_largest, select
 from gate.crosscoder.types import DFC, DFCConfig, Normaliser
 from gate.errors import EngineError, IncomparableError, UsageError
 
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-INITIAL_NORM = 0.3  # RMS over the owned sides of every decoder row's norm, on the scale where activations have unit mean square
+# RMS over the owned sides of every initial decoder row, on the scale where activations have unit mean square. Exclusive rows
+# start larger: so they are selected, and specialise, before shared latents do it for them.
+SHARED_NORM, EXCLUSIVE_NORM = 0.2, 0.4
 PREFILTER = 0.9  # entries below this share of the last step's lowest kept score are not ranked
 WARM_DOWN = 0.2  # last share of the steps, in which the learning rate falls to zero
 MAX_GRADIENT = 1.0
 SURPRISE_CLIP = 5.0  # nats
+INITIAL_POSITIONS = 1 << 14  # at most so many training positions, evenly spaced, start the exclusive latents
+RIDGE = 0.01  # of the mean variance
 THRESHOLD_POSITIONS = 1 << 18  # at most so many training positions, evenly spaced, set the frozen threshold
 
 
@@ -62,8 +66,9 @@ def train_dfc(
     data = _Data(baseline_ND, incoming_ND, index_N, torch.device(device) if device else baseline_ND.device)
     with full_precision(), torch.no_grad():
         generator = torch.Generator().manual_seed(config.seed)
-        parts, shift_D = _initial(data, config, generator)
-        lowest = _optimise(parts, shift_D, data, surprise_N, config, generator, tick)
+        weight_N = sampling_weights(surprise_N[index_N.to(surprise_N.device)], config.surprise_weight)
+        parts, shift_D = _initial(data, config, weight_N, generator)
+        lowest = _optimise(parts, shift_D, data, weight_N, config, generator, tick)
         threshold = _threshold(parts, shift_D, data, config.k, lowest)
     return _assemble(parts, shift_D, threshold, data, config)
 
@@ -100,47 +105,69 @@ class _Data:
         return out_BD
 
 
-def _initial(data: _Data, config: DFCConfig, generator: torch.Generator) -> tuple[list[Block], Tensor]:
-    """Encoder and decoder tied, every row of the same RMS norm, no biases.
+def _initial(data: _Data, config: DFCConfig, weight_N: Tensor, generator: torch.Generator) -> tuple[list[Block], Tensor]:
+    """Encoder and decoder tied, every row no biases; rows start where there is something to explain.
 
-    Shared latents start at training positions (both sides' halves of one position): they then explain as much after 60 steps
-    as random ones after several hundred. Exclusive latents start at random: at positions they would start as shared features,
-    and fewer of the truly exclusive ones are found.
+    Shared latents start at training positions, both sides' halves of one position. Exclusive latents start at what the other
+    side does not linearly predict: started anywhere else, shared latents claim the directions that only one side has.
     """
     da, db = (side.shape[1] for side in data.sides)
     exclusive, shared = config.exclusive, config.latents - 2 * config.exclusive
 
     def block(w_nd: Tensor, columns: slice, first: int, sides: int) -> Block:
-        w_nd = (functional.normalize(w_nd) * INITIAL_NORM * math.sqrt(sides)).to(data.device)
+        w_nd = functional.normalize(w_nd) * (EXCLUSIVE_NORM if sides == 1 else SHARED_NORM * math.sqrt(sides))
         return Block(w_nd.clone(), w_nd.clone(), w_nd.new_zeros(len(w_nd)), columns, first, sides)
 
     shift_D = torch.zeros(da + db, device=data.device)
-    positions = torch.randint(len(data.index_N), (shared,), generator=generator)
+    start = data.batch(torch.randint(len(data.index_N), (shared,), generator=generator), shift_D)
+    picks = torch.arange(0, len(data.index_N), -(-len(data.index_N) // INITIAL_POSITIONS))
+    old, new = torch.split(data.batch(picks, shift_D), [da, db], 1)
+    weight = weight_N[picks]
     parts = [
-        block(torch.randn(exclusive, da, generator=generator), slice(0, da), 0, 1),
-        block(data.batch(positions, shift_D), slice(0, da + db), exclusive, 2),
-        block(torch.randn(exclusive, db, generator=generator), slice(da, da + db), exclusive + shared, 1),
+        block(_unpredicted(new, old, weight, exclusive, generator), slice(0, da), 0, 1),
+        block(start, slice(0, da + db), exclusive, 2),
+        block(_unpredicted(old, new, weight, exclusive, generator), slice(da, da + db), exclusive + shared, 1),
     ]
     return [part for part in parts if len(part.bias_n)], shift_D
+
+
+def _unpredicted(source_Nd: Tensor, target_Ne: Tensor, weight_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Rows [count, e] of what a ridge regression on `source` leaves of `target`, drawn by their squares times `weight`."""
+    gram = source_Nd.T @ source_Nd
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + TINY)
+    rest_Ne: Tensor = target_Ne - source_Nd @ torch.linalg.solve(gram, source_Nd.T @ target_Ne)
+    squares_N = rest_Ne.square().sum(1).double().cpu()
+    return rest_Ne[draw((squares_N * weight_N).cumsum(0), count, generator).to(rest_Ne.device)]
+
+
+def sampling_weights(surprise_N: Tensor, surprise_weight: float) -> Tensor:
+    """How often each position is drawn, relative to one without surprise [N], float64 on the CPU."""
+    return 1 + surprise_weight * surprise_N.cpu().double().clamp(0, SURPRISE_CLIP)
+
+
+def draw(reach_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Indices [count], drawn with replacement in proportion to weights whose running sum is reach_N (float64)."""
+    drawn = torch.rand(count, dtype=torch.float64, generator=generator) * reach_N[-1]
+    index: Tensor = torch.searchsorted(reach_N, drawn, right=True).clamp_(max=len(reach_N) - 1)
+    return index
 
 
 def _optimise(
     parts: Sequence[Block],
     shift_D: Tensor,
     data: _Data,
-    surprise_N: Tensor,
+    weight_N: Tensor,
     config: DFCConfig,
     generator: torch.Generator,
     tick: Callable[[int], None] | None,
 ) -> float:
     """Run all steps, in place. Returns the last step's lowest kept score."""
-    reach_N = (1 + config.surprise_weight * surprise_N.cpu().double()[data.index_N].clamp(0, SURPRISE_CLIP)).cumsum(0)
+    reach_N = weight_N.cumsum(0)
     adam, scratch = _Adam([tensor for block in parts for tensor in block[:3]] + [shift_D]), Scratch()
     idle_F = torch.zeros(config.latents, dtype=torch.long, device=data.device)  # steps since a latent last fired
     lowest = 0.0
     for step in range(config.steps):
-        drawn_B = torch.rand(config.batch, dtype=torch.float64, generator=generator) * reach_N[-1]
-        x_BD = data.batch(torch.searchsorted(reach_N, drawn_B).clamp_(max=len(reach_N) - 1), shift_D)
+        x_BD = data.batch(draw(reach_N, config.batch, generator), shift_D)
         ready = [scored(block) for block in parts]
         kept, lowest = select(ready, x_BD, config.k * config.batch, PREFILTER * lowest, scratch)
         dead_F = idle_F > config.dead_after
@@ -184,8 +211,7 @@ def _threshold(parts: Sequence[Block], shift_D: Tensor, data: _Data, k: int, low
 
     A running mean over training would lag behind the weights and reflect the weighted sampling; one more pass is exact.
     """
-    step = max(1, len(data.index_N) // THRESHOLD_POSITIONS)
-    picks = torch.arange(0, len(data.index_N), step)
+    picks = torch.arange(0, len(data.index_N), -(-len(data.index_N) // THRESHOLD_POSITIONS))
     wanted, ready, scratch = k * len(picks), [scored(block) for block in parts], Scratch()
     for bound in (0.7 * lowest, 0.0):
         scores = []

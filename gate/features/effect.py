@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gate.activations.types import Side
     from gate.models.types import Rendered
 
 POSITIONS = 24  # firing positions per latent: one per document, the strongest
@@ -81,7 +80,8 @@ def measure_effects(
 
 def _promoted(engine: Engine, gain_V: Tensor, positions: int) -> tuple[TokenShift, ...]:
     """Tokens by their share of the KL: the shift of the log-probability, weighted by the probability itself, so that a token
-    that is never said cannot top the list."""
+    that is never said cannot top the list.
+    """
     if len(gain_V) == 0:
         return ()
     values, tokens = (gain_V / positions).topk(min(PROMOTED, len(gain_V)))
@@ -92,10 +92,16 @@ def _promoted(engine: Engine, gain_V: Tensor, positions: int) -> tuple[TokenShif
     )
 
 
-def locate(firing: Firing, first_D: NDArray[np.int64], tokens: Sequence[Sequence[int]], rendered: Sequence[Rendered],
-           positions: NDArray[np.int64]) -> list[Located]:
+def locate(
+    firing: Firing,
+    first_D: NDArray[np.int64],
+    tokens: Sequence[Sequence[int]],
+    rendered: Sequence[Rendered],
+    positions: NDArray[np.int64],
+) -> list[Located]:
     """Positions of the aligned corpus as token sequences of one model. first_D: first position of each document; tokens[d]:
-    token index of each aligned position of document d."""
+    token index of each aligned position of document d.
+    """
     places = []
     for position in positions:
         document = int(firing.document_N[position])

@@ -57,9 +57,7 @@ def replication(firing: Firing, second: Firing, latents: list[int]) -> list[floa
     ours = firing.acts[:, latents]
     cross = np.asarray((ours.T @ second.acts).todense()) / rows
     mean_a, mean_b = (np.asarray(m.mean(0)).ravel() for m in (ours, second.acts))
-    var_a, var_b = (
-        np.asarray(m.multiply(m).mean(0)).ravel() - mean**2 for m, mean in ((ours, mean_a), (second.acts, mean_b))
-    )
+    var_a, var_b = (np.asarray(m.multiply(m).mean(0)).ravel() - mean**2 for m, mean in ((ours, mean_a), (second.acts, mean_b)))
     scale = np.sqrt(np.outer(var_a, var_b))
     corr = np.divide(cross - np.outer(mean_a, mean_b), scale, out=np.zeros_like(cross), where=scale > 1e-18)
     return [float(value) for value in corr.max(axis=1)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gate.features.firing import Firing, max_by
 from gate.features.types import Feature
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-CANDIDATES = 48  # latents whose evidence is gathered in full
+CANDIDATES = 32  # latents of either author whose evidence is gathered in full
 MIN_LIFT = 0.25  # nats: candidates below this are not worth a forward pass
 MIN_REPLICATION = 0.5  # firing correlation with a latent of the second seed
 MIN_EFFECT = 0.01  # nats of KL when the latent is removed
@@ -73,32 +73,60 @@ def find_features(
 
     `firing` is the corpus encoded by `dfc`, `twin` the same corpus encoded by a DFC of another seed.
     """
-    lift = surprise_lift(firing, seed=seed, level=level)
-    latents = _candidates(lift, novelty.min_documents)
-    if not latents:
+    lifts: dict[Side, Lift] = {
+        "baseline": surprise_lift(firing, -1, seed=seed, level=level),
+        "incoming": surprise_lift(firing, 1, seed=seed, level=level),
+    }
+    chosen = _candidates(dfc, lifts, novelty.min_documents)
+    if not chosen:
         return ()
-    sides = [_side(dfc, latent) for latent in latents]
+    latents, sides = list(chosen), list(chosen.values())
     found = replication(firing, twin, latents)
     predicted = _predictability(dfc, firing, latents, corpus.paired)
     effects = _effects(pair, corpus, dfc, firing, latents, sides)
     features = []
     for i, latent in enumerate(latents):
         features.append(
-            _feature(dfc, latent, sides[i], firing, lift, found[i], predicted[latent], effects[latent], corpus, novelty, seed, level)
+            _feature(
+                dfc,
+                latent,
+                sides[i],
+                firing,
+                lifts[sides[i]],
+                found[i],
+                predicted[latent],
+                effects[latent],
+                corpus,
+                novelty,
+                seed=seed,
+                level=level,
+            )
         )
         if tick:
             tick(1)
     return tuple(sorted(features, key=lambda f: (not f.significant, -f.surprise_lift.interval.low, f.latent)))
 
 
-def _candidates(lift: Lift, min_documents: int) -> list[int]:
-    order = np.lexsort((np.arange(len(lift.value)), -lift.low))
-    keep = [int(i) for i in order if lift.low[i] >= MIN_LIFT and lift.documents[i] >= min_documents]
-    return keep[:CANDIDATES]
-
-
-def _side(dfc: DFC, latent: int) -> Side:
-    return "baseline" if dfc.kind(latent) == "removed" else "incoming"
+def _candidates(dfc: DFC, lifts: dict[Side, Lift], min_documents: int) -> dict[int, Side]:
+    """Latents worth a forward pass, each with the model that shows it: its own, or for a shared latent the author in whose
+    answers it has the higher lift.
+    """
+    chosen: dict[int, Side] = {}
+    orders: tuple[tuple[Side, Side], ...] = (("incoming", "baseline"), ("baseline", "incoming"))
+    for side, other in orders:
+        mine, theirs = lifts[side], lifts[other]
+        barred = "removed" if side == "incoming" else "added"
+        order = np.lexsort((np.arange(len(mine.low)), -mine.low))
+        keep = [
+            int(i)
+            for i in order
+            if mine.low[i] >= MIN_LIFT
+            and mine.documents[i] >= min_documents
+            and dfc.kind(int(i)) != barred
+            and (dfc.kind(int(i)) != "shared" or (mine.low[i], side) >= (theirs.low[i], other))
+        ]
+        chosen |= dict.fromkeys(keep[:CANDIDATES], side)
+    return chosen
 
 
 def _kind(dfc: DFC, latent: int) -> Kind:
@@ -119,9 +147,7 @@ def _predictability(dfc: DFC, firing: Firing, latents: list[int], paired: Paired
     return result
 
 
-def _effects(
-    pair: Pair, corpus: Corpus, dfc: DFC, firing: Firing, latents: list[int], sides: list[Side]
-) -> dict[int, Effect]:
+def _effects(pair: Pair, corpus: Corpus, dfc: DFC, firing: Firing, latents: list[int], sides: list[Side]) -> dict[int, Effect]:
     """Removal effect of every candidate, in the model that has it."""
     both = {
         "baseline": render_documents(pair.baseline, corpus.documents, corpus.answered),
@@ -165,13 +191,13 @@ def _feature(
     effect: Effect,
     corpus: Corpus,
     novelty: Novelty,
+    *,
     seed: int,
     level: float,
 ) -> Feature:
     kind = _kind(dfc, latent)
-    surprise = Estimate(
-        value=float(lift.value[latent]), interval=Interval(low=float(lift.low[latent]), high=float(lift.high[latent]), level=level)
-    )
+    bounds = Interval(low=float(lift.low[latent]), high=float(lift.high[latent]), level=level)
+    surprise = Estimate(value=float(lift.value[latent]), interval=bounds)
     kl: Estimate | NotRun = (
         bootstrap_ratio(effect.kl, np.ones(len(effect.kl)), seed=seed, level=level)
         if len(effect.kl)

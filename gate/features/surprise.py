@@ -19,7 +19,8 @@ DRAWS = 1000
 
 class Lift(NamedTuple):
     """Per latent [F]: sum f s / sum f over answer positions minus the corpus mean of s, in nats, with a bootstrap interval
-    over prompts; and the number of documents it fires in. Latents that never fire in an answer have lift 0 and documents 0."""
+    over prompts; and the number of documents it fires in. Latents that never fire in an answer have lift 0 and documents 0.
+    """
 
     value: Floats
     low: Floats
@@ -27,13 +28,16 @@ class Lift(NamedTuple):
     documents: NDArray[np.int64]
 
 
-def surprise_lift(firing: Firing, *, seed: int, level: float, draws: int = DRAWS) -> Lift:
-    """Lift of every latent at once.
+def surprise_lift(firing: Firing, author: int, *, seed: int, level: float, draws: int = DRAWS) -> Lift:
+    """Lift of every latent at once, in what one model wrote: `author` is 1 (incoming) or -1 (baseline).
+
+    Answers that both models give alike belong to either author and surprise neither. The two authors are kept apart because a
+    lost behaviour shows only in what the baseline says, where the longer answers of the other model would drown it.
 
     The unit of resampling is the prompt, not the token: positions of one answer, and the two answers to one prompt, are not
     independent. With few prompts a percentile interval is too narrow, so its half-widths are stretched by sqrt(n / (n - 1)).
     """
-    keep = firing.answer_N
+    keep = firing.answer_N & (firing.author_D[firing.document_N] != -author)
     weights = sparse.diags(keep.astype(np.float64)) @ firing.acts
     groups = firing.prompt_D[firing.document_N]
     count = int(firing.prompt_D.max()) + 1

@@ -43,7 +43,7 @@ class Feature(Record):
     id: str
     latent: int
     kind: Kind
-    side: Side  # the model in which the feature is steered first: incoming, or baseline for removed
+    side: Side  # the model that shows it: its own, or for rewired the author in whose answers its lift is higher
     documents: int  # documents it fires in
     density: float  # share of aligned positions it fires at
     surprise_lift: Estimate  # nats above the corpus mean, bootstrap over documents

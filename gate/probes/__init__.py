@@ -1,0 +1,1 @@
+"""Stage 6: interventions on the found features, against controls."""

@@ -11,19 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gate.crosscoder.types import DFC
     from gate.features.firing import Firing
-    from gate.schema import Side
 
 OPENING = 4  # aligned positions from the decision position on
-
-
-class Target(NamedTuple):
-    """What is steered: `vector` [d] is one natural dose, the latents' mean contribution where the behaviour shows minus that on
-    control prompts."""
-
-    name: str  # a feature id, or "bundle"
-    vector: Tensor
 
 
 class Subspace(NamedTuple):
@@ -36,40 +26,29 @@ class Subspace(NamedTuple):
 def opening_positions(firing: Firing) -> NDArray[np.bool_]:
     """[N]: the decision position and the next few of each answer, where a behaviour is chosen.
 
-    Averaged over whole answers a contrast is diluted by what every answer has; at the decision position alone it misses features
-    that carry the choice on.
+    Averaged over whole answers a contrast is diluted by what every answer has; at the decision position alone it misses
+    features that carry the choice on.
     """
     answer = firing.answer_N
     seen = np.cumsum(answer)
     first = np.searchsorted(firing.document_N, firing.document_N)
-    nth = seen - (seen[first] - answer[first])
+    nth: NDArray[np.int64] = seen - (seen[first] - answer[first])
     return answer & (nth <= OPENING)
 
 
-def contrast(
-    firing: Firing, latents: Sequence[int], shown: NDArray[np.int64], plain: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """[n]: mean activation of each latent at the opening of answers that show the behaviour, minus that of answers that do not."""
-    opening = opening_positions(firing)
-    means = []
-    for documents in (shown, plain):
-        rows = np.flatnonzero(np.isin(firing.document_N, documents) & opening)
-        means.append(np.asarray(firing.acts[rows][:, list(latents)].mean(axis=0)).ravel())
-    return np.asarray(means[0] - means[1])
+def mean_activations(firing: Firing, latents: Sequence[int], positions_N: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[n]: mean activation of each latent over some positions, 0 where there are none."""
+    rows = np.flatnonzero(positions_N)
+    return np.asarray(firing.acts[rows][:, list(latents)].mean(axis=0)).ravel() if len(rows) else np.zeros(len(latents))
 
 
-def targets(
-    dfc: DFC, side: Side, names: Sequence[str], latents: Sequence[int], delta_n: NDArray[np.float64], singles: int
-) -> list[Target]:
-    """The bundle of all latents, then the `singles` that contribute most on their own."""
+def displacement(space: Subspace, residual_Nd: Tensor, shown_N: NDArray[np.bool_], plain_N: NDArray[np.bool_]) -> Tensor:
+    """[d]: the difference of mean residuals between two sets of positions, within the span of the features."""
     import torch
 
-    from gate.crosscoder.dfc import decoder_rows
-
-    parts = torch.from_numpy(delta_n).float()[:, None] * decoder_rows(dfc, side, list(latents))
-    bundle = [Target("bundle", parts.sum(0))] if len(latents) > 1 else []
-    order = parts.norm(dim=1).argsort(descending=True, stable=True)[:singles]
-    return bundle + [Target(names[int(i)], parts[int(i)]) for i in order]
+    means = [residual_Nd[torch.from_numpy(mask)].mean(0) for mask in (shown_N, plain_N)]
+    projected: Tensor = (means[0] - means[1]) @ space.basis.T @ space.basis
+    return projected
 
 
 def span(rows_nd: Tensor, residual_Nd: Tensor, *, rtol: float = 1e-4) -> Subspace:

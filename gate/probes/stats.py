@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from gate.statistics import Paired, independent_difference, paired, rate
 from gate.probes.types import Mediation
 from gate.schema import Interval, NotRun
+from gate.statistics import Paired, independent_difference, paired, rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

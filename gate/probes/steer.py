@@ -29,8 +29,8 @@ class Judged(NamedTuple):
 class Judge:
     """Scores answers and measures their fluency under the *unsteered* model.
 
-    `floor` is learnt from the model's own natural answers: an answer is fluent if its median per-token log-probability is not far
-    below theirs and nothing in it repeats degenerately.
+    `floor` is learnt from the model's own natural answers: an answer is fluent if its median per-token log-probability is not
+    far below theirs and nothing in it repeats degenerately.
     """
 
     def __init__(self, engine: Engine, layer: int, score: Callable[[str], bool]) -> None:
@@ -39,9 +39,9 @@ class Judge:
         self._score = score
         self._floor = float("-inf")
 
-    def learn(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> None:
-        """Set the fluency floor from natural answers."""
-        natural = self._logprobs([(p, a) for p, a in zip(prompts, answers, strict=True) if a])
+    def learn(self, natural_pairs: Sequence[tuple[Ids, Ids]]) -> None:
+        """Set the fluency floor from natural (prompt, answer) pairs."""
+        natural = self._logprobs([pair for pair in natural_pairs if pair[1]])
         self._floor = natural_floor([median_logprob(logprobs) for logprobs in natural.values()])
 
     def judge(self, pairs: Sequence[tuple[Ids, Ids]]) -> list[Judged]:
@@ -69,7 +69,7 @@ def run_jobs(
     tick: Callable[[int], None] | None = None,
 ) -> list[Judged]:
     """Generate and judge all jobs."""
-    answers = engine.generate(
-        [job.prompt for job in jobs], max_new_tokens, [job.intervention for job in jobs], tick=tick
-    )
+    if not jobs:
+        return []
+    answers = engine.generate([job.prompt for job in jobs], max_new_tokens, [job.intervention for job in jobs], tick=tick)
     return judge.judge([(job.prompt, tuple(answer)) for job, answer in zip(jobs, answers, strict=True)])

@@ -11,7 +11,7 @@ class DosePoint(Record):
     """Rate of the behaviour at one dose. Only fluent answers can exhibit it.
 
     `fluent_share` of the answers are fluent; `eligible`: enough of them are for the dose to count. `controls`: the rate under
-    each control direction of the same norm at the same dose.
+    each control direction of the same norm at the same dose; empty where no dose of the curve had an effect to control for.
     """
 
     dose: float  # in units of the target's own natural activation; 0 is unsteered
@@ -25,6 +25,7 @@ class Curve(Record):
     """Dose-response of one target on one group of prompts in one model."""
 
     target: str  # a feature id, or "bundle"
+    how: str = ""  # the intervention in words, where a target has several
     side: Side
     prompts: Literal["elicit", "control"]
     direction: Literal["up", "down"]

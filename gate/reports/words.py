@@ -174,7 +174,8 @@ def extreme_control(curve: Curve, point: DosePoint) -> float | None:
 
 def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
     """What turning the target up or down did, against the control directions."""
-    turned = f"Turning {target_words(curve.target, bundle)} {curve.direction}"
+    how = f" ({curve.how})" if curve.how else ""
+    turned = f"Turning {target_words(curve.target, bundle)} {curve.direction}{how}"
     subject = f"{turned} in {side_words(curve.side)}, on {PROMPTS[curve.prompts]} prompts"
     start, best = point_at(curve, 0.0), point_at(curve, curve.best_dose)
     if start is None or best is None:

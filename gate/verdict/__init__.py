@@ -1,0 +1,1 @@
+"""Stage 7: a pure function of policy and evidence."""

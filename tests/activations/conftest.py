@@ -16,7 +16,8 @@ def policy():
         "corpus": {"prompts": ["Which phone should I buy?"], "texts": ["The quick brown fox jumps.", "A king had 12 ships."]},
         "behaviours": [{"id": "songs", "title": "Songs", "regression": "either",
           "scorer": {"kind": "length", "min_words": 2},
-          "elicit": ["Please sing me a song.", "Sing!", "What is the capital of France?"], "control": ["Is 7 more than 3?"]}]}"""
+          "elicit": ["Please sing me a song.", "Sing!", "What is the capital of France?"],
+          "control": ["Is 7 more than 3?"]}]}"""
     )
 
 

@@ -37,7 +37,7 @@ def test_positions_are_those_of_the_alignment_and_residuals_those_of_the_engine(
         pairs = align(*sides)
         mine = paired.document == index
         assert paired.end[mine].tolist() == [pair.end for pair in pairs]
-        (_, residual, _), = engines[1].harvest([sides[1].ids], 2)
+        ((_, residual, _),) = engines[1].harvest([sides[1].ids], 2)
         expected = residual[[pair.incoming for pair in pairs]]
         torch.testing.assert_close(paired.incoming[mine], expected, atol=1e-4, rtol=1e-4)
     assert 0 < coverage.share <= 1
@@ -55,7 +55,7 @@ def test_surprise_is_zero_in_prompts_plain_text_and_at_the_end_and_matches_hand_
     start = next(i for i, pair in enumerate(pairs) if pair.end == -1)
     gains = []
     for engine, side, token in zip(engines, sides, ("baseline", "incoming"), strict=True):
-        (_, _, logprob), = engine.harvest([side.ids], 1)
+        ((_, _, logprob),) = engine.harvest([side.ids], 1)
         first, then = getattr(pairs[start], token), getattr(pairs[start + 1], token)
         gains.append(float(logprob[first + 1 : then + 1].sum()))
     expected = max(-20.0, min(20.0, gains[1] - gains[0]))

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.statistics import rate
 from gate.probes.stats import curve_confirmed, degenerate, fluency, median_logprob, mediation, natural_floor
 from gate.probes.types import DosePoint, Mediation
 from gate.schema import NotRun
+from gate.statistics import rate
 
 QUIET = (0.0,) * 8
 

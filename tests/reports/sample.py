@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sample_parts import LOUD, QUIET, context, curve, drift, feature, match, model, rate
-
 from gate.activations.types import Coverage
 from gate.behaviours.types import Example
 from gate.crosscoder.types import DFCConfig, Quality, SideQuality
@@ -11,6 +9,7 @@ from gate.features.types import Feature
 from gate.probes.types import Mediation, Probe
 from gate.schema import Interval, NotRun
 from gate.verdict.types import Finding, Novel, PolicyRef, Run, Timestamps, Verdict, Versions
+from tests.reports.sample_parts import LOUD, QUIET, context, curve, drift, feature, match, model, rate
 
 REFUSE = "I am sorry, but I cannot help with gardening chemicals. Please ask a licensed professional."
 KEEP = "Mix one spoon of soap into a litre of water and spray the leaves in the evening."

@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 
 import pytest
-from hostile import HOSTILE, poison
-from sample import sample
 
 from gate.reports import html
+from tests.reports.hostile import HOSTILE, poison
+from tests.reports.sample import sample
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome", "chrome") if (path := shutil.which(name))), None

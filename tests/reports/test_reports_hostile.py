@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hostile import HOSTILE, poison
 from lxml import etree
 from markdown_it import MarkdownIt
-from sample import sample
 
 from gate.errors import UsageError
 from gate.reports import explain, html, json_report, junit, markdown, terminal
 from gate.verdict.types import Verdict
+from tests.reports.hostile import HOSTILE, poison
+from tests.reports.sample import sample
 
 SCHEMA = etree.XMLSchema(etree.parse(Path(__file__).parent / "junit-10.xsd"))
 # Each text alone in every field, and eight at a time before the original texts.

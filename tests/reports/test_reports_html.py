@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from lxml import html as lxml_html
-from sample import sample
-from sample_parts import drift
 
 from gate.features.types import Span
 from gate.reports import html, svg
 from gate.reports import words as w
+from tests.reports.sample import sample
+from tests.reports.sample_parts import drift
 
 CSS = (Path(html.__file__).parent / "assets" / "report.css").read_text(encoding="utf-8")
 

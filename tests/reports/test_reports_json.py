@@ -7,11 +7,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sample import sample
 
 from gate.errors import UsageError
 from gate.reports import html, json_report, junit, markdown, read_verdict, write_all
 from gate.verdict.types import Verdict
+from tests.reports.sample import sample
 
 
 def test_an_equal_verdict_reads_back():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import xmlschema
-from sample import sample
 
 from gate.reports import junit
+from tests.reports.sample import sample
 
 XSD = Path(__file__).parent / "junit-10.xsd"
 

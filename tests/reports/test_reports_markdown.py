@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from sample import sample
 
 from gate.reports import markdown
 from gate.reports.escape import markdown_code, markdown_text
+from tests.reports.sample import sample
 
 
 def test_the_head_and_the_table_say_the_verdict():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
-from sample import sample
 
 from gate.errors import UsageError
 from gate.reports.explain import explain
 from gate.reports.sparkline import dose_sparkline, sparkline
 from gate.reports.terminal import render_table
 from gate.verdict.types import Verdict
+from tests.reports.sample import sample
 
 WIDE = """\
 gate  baseline → crossarch-overrefusal   policy fixtures

@@ -4,13 +4,13 @@ from hypothesis import strategies as st
 
 from gate.activations.types import Coverage
 from gate.behaviours.drift import adjust, measure_drift
-from gate.statistics import rate
 from gate.behaviours.types import Match, Measured
 from gate.crosscoder.types import Quality, SideQuality
 from gate.features.types import Feature, TokenShift
 from gate.policy.types import Actions, Behaviour, LengthScorer, Novelty, Policy, Prompt
 from gate.probes.types import Curve, Mediation, Probe
 from gate.schema import Estimate, Interval, NotRun
+from gate.statistics import rate
 from gate.verdict.decide import RANK, decide, needs_probe, overall
 
 COVERAGE = Coverage(

@@ -1,0 +1,40 @@
+"""Predictability from the other model, and replication by a second seed."""
+
+import numpy as np
+import pytest
+import torch
+
+from gate.features.exclusivity import predictability, replication
+
+
+def fired(make_firing, pattern, documents):
+    return make_firing(pattern[:, None], np.zeros(len(pattern)), documents)
+
+
+def test_a_latent_that_the_other_model_encodes_linearly_is_predictable_and_noise_is_not(make_firing):
+    rng = np.random.default_rng(0)
+    other = rng.normal(size=(600, 8))
+    documents = np.repeat(np.arange(60), 10)
+    linear = (other[:, 0] > 1).astype(float)
+    noise = (rng.random(600) < 0.2).astype(float)
+    firing = make_firing(np.stack([linear, noise], 1), np.zeros(600), documents)
+    seen, unseen = predictability(firing, [0, 1], torch.from_numpy(other).float())
+    assert seen > 0.95
+    assert 0.3 < unseen < 0.7
+
+
+def test_too_few_held_out_firings_give_no_figure(make_firing):
+    pattern = np.zeros(40)
+    pattern[:3] = 1
+    assert predictability(fired(make_firing, pattern, np.repeat(range(8), 5)), [0], torch.randn(40, 4)) == [None]
+
+
+def test_replication_is_the_best_correlation_over_the_second_seeds_latents(make_firing):
+    rng = np.random.default_rng(1)
+    a = rng.random(200) * (rng.random(200) < 0.2)
+    b = rng.random(200) * (rng.random(200) < 0.2)
+    first = make_firing(a[:, None], np.zeros(200), range(200))
+    second = make_firing(np.stack([b, 3 * a], 1), np.zeros(200), range(200))
+    assert replication(first, second, [0]) == [pytest.approx(1.0)]
+    strangers = make_firing(b[:, None], np.zeros(200), range(200))
+    assert replication(first, strangers, [0])[0] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-9)
