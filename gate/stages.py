@@ -294,7 +294,7 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
         "seed": context.seed,
     }
     inputs = [texts.key.digest, first.key.digest, second.key.digest]
-    key = context.key("features", 1, settings, inputs)
+    key = context.key("features", 2, settings, inputs)
 
     def make(folder: Path) -> None:
         from gate.crosscoder.files import load_dfc
@@ -414,7 +414,7 @@ def probe(
         "level": context.policy.confidence,
         "seed": context.seed,
     }
-    key = context.key("probes", 1, settings, [features_key.digest])
+    key = context.key("probes", 2, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
         from gate.probes.bench import Subject

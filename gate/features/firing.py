@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Firing(NamedTuple):
     """Sparse activations f [N, F] (CSC: one column per latent) with what is known of each position.
 
-    answer_N: the position lies in the answer (decision position included) of a prompt. document_N: document index.
+    answer_N: the position lies in the answer (decision position included) of a prompt; decision_N: it is the decision position.
+    document_N: document index.
     prompt_D: for each document the prompt it answers; plain texts get indices of their own. author_D: 1 incoming, -1 baseline,
     0 neither.
     """
@@ -29,6 +30,7 @@ class Firing(NamedTuple):
     surprise_N: Floats
     document_N: Ints
     answer_N: NDArray[np.bool_]
+    decision_N: NDArray[np.bool_]
     prompt_D: Ints
     author_D: Ints
 
@@ -58,6 +60,7 @@ def firing_of(dfc: DFC, paired: Paired, documents: tuple[Document, ...]) -> Firi
         surprise_N=paired.surprise.numpy().astype(np.float64),
         document_N=paired.document.numpy(),
         answer_N=paired.answer.numpy(),
+        decision_N=paired.decision.numpy(),
         prompt_D=np.unique(np.array(prompts), return_inverse=True)[1],
         author_D=np.array(authors),
     )

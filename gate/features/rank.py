@@ -15,7 +15,7 @@ from gate.features.contexts import top_contexts
 from gate.features.effect import Effect, locate, measure_effects, strongest_positions
 from gate.features.exclusivity import predictability, replication
 from gate.features.firing import Firing
-from gate.features.surprise import Lift, surprise_lift
+from gate.features.surprise import Lift, best_lift
 from gate.features.types import SIGN, Feature, Kind
 from gate.models.engine import Engine
 from gate.policy.types import Novelty
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 CANDIDATES = 32  # latents of either author whose evidence is gathered in full
 MIN_LIFT = 0.25  # nats: candidates below this are not worth a forward pass
 MIN_REPLICATION = 0.5  # firing correlation with a latent of the second seed
-MIN_EFFECT = 0.01  # nats of KL when the latent is removed
 
 
 class Pair(NamedTuple):
@@ -74,8 +73,8 @@ def find_features(
     `firing` is the corpus encoded by `dfc`, `twin` the same corpus encoded by a DFC of another seed.
     """
     lifts: dict[Side, Lift] = {
-        "baseline": surprise_lift(firing, -1, seed=seed, level=level),
-        "incoming": surprise_lift(firing, 1, seed=seed, level=level),
+        "baseline": best_lift(firing, -1, seed=seed, level=level),
+        "incoming": best_lift(firing, 1, seed=seed, level=level),
     }
     chosen = _candidates(dfc, lifts, novelty.min_documents)
     if not chosen:
@@ -203,7 +202,7 @@ def _feature(
         if len(effect.kl)
         else NotRun(not_run="it fires in no answer of this model")
     )
-    lacks = _lacks(surprise, found, kl, novelty)
+    lacks = _lacks(surprise, found, novelty)
     return Feature(
         id=f"{SIGN[kind]}{latent}",
         latent=latent,
@@ -212,6 +211,7 @@ def _feature(
         documents=int(lift.documents[latent]),
         density=len(firing.column(latent)[0]) / firing.acts.shape[0],
         surprise_lift=surprise,
+        lift_at="decision" if lift.at_decision[latent] else "answer",
         predictability=predicted,
         replication=found,
         effect=kl,
@@ -220,21 +220,15 @@ def _feature(
             latent, 1 if side == "incoming" else -1, firing, corpus.paired, corpus.documents, corpus.answered
         ),
         significant=not lacks,
-        why="surprise lift clear of the bound, found again by a second seed, removing it changes the next token"
-        if not lacks
-        else "; ".join(lacks),
+        why="its surprise lift is clear of the bound, and a second seed found it again" if not lacks else "; ".join(lacks),
     )
 
 
-def _lacks(surprise: Estimate, found: float, effect: Estimate | NotRun, novelty: Novelty) -> Sequence[str]:
+def _lacks(surprise: Estimate, found: float, novelty: Novelty) -> Sequence[str]:
     """What keeps a candidate from being called a real change."""
     lacks = []
     if surprise.interval.low < novelty.min_surprise_lift:
         lacks.append(f"surprise lift not clear of {novelty.min_surprise_lift:g} nats")
     if found < MIN_REPLICATION:
         lacks.append(f"not found again by a second seed (correlation {found:.2f})")
-    if isinstance(effect, NotRun):
-        lacks.append(effect.not_run)
-    elif effect.interval.low < MIN_EFFECT:
-        lacks.append(f"removing it changes the next token by less than {MIN_EFFECT:g} nats")
     return lacks

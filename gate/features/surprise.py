@@ -18,18 +18,35 @@ DRAWS = 1000
 
 
 class Lift(NamedTuple):
-    """Per latent [F]: sum f s / sum f over answer positions minus the corpus mean of s, in nats, with a bootstrap interval
-    over prompts; and the number of documents it fires in. Latents that never fire in an answer have lift 0 and documents 0.
+    """Per latent [F]: sum f s / sum f over some positions minus the mean of s over all of them, in nats, with a bootstrap
+    interval over prompts; and the number of documents it fires in there. Latents that never fire there have lift and documents
+    0. at_decision: the figures are those of decision positions alone.
     """
 
     value: Floats
     low: Floats
     high: Floats
     documents: NDArray[np.int64]
+    at_decision: NDArray[np.bool_]
 
 
-def surprise_lift(firing: Firing, author: int, *, seed: int, level: float, draws: int = DRAWS) -> Lift:
-    """Lift of every latent at once, in what one model wrote: `author` is 1 (incoming) or -1 (baseline).
+def best_lift(firing: Firing, author: int, *, seed: int, level: float) -> Lift:
+    """For each latent the lift over whole answers or at decision positions alone, whichever has the higher lower bound.
+
+    A latent that fires all through an answer which surprises only with its first word (a refusal, to a model that lost it) has
+    next to no lift over the whole.
+    """
+    whole = surprise_lift(firing, author, firing.answer_N, seed=seed, level=level)
+    chosen = surprise_lift(firing, author, firing.decision_N, seed=seed, level=level)
+    better = chosen.low > whole.low
+    value, low, high, documents = (np.where(better, b, a) for a, b in zip(whole[:4], chosen[:4], strict=True))
+    return Lift(value, low, high, documents, better)
+
+
+def surprise_lift(
+    firing: Firing, author: int, positions_N: NDArray[np.bool_], *, seed: int, level: float, draws: int = DRAWS
+) -> Lift:
+    """Lift of every latent at once over some positions of what one model wrote: `author` is 1 (incoming) or -1 (baseline).
 
     Answers that both models give alike belong to either author and surprise neither. The two authors are kept apart because a
     lost behaviour shows only in what the baseline says, where the longer answers of the other model would drown it.
@@ -37,7 +54,7 @@ def surprise_lift(firing: Firing, author: int, *, seed: int, level: float, draws
     The unit of resampling is the prompt, not the token: positions of one answer, and the two answers to one prompt, are not
     independent. With few prompts a percentile interval is too narrow, so its half-widths are stretched by sqrt(n / (n - 1)).
     """
-    keep = firing.answer_N & (firing.author_D[firing.document_N] != -author)
+    keep = positions_N & (firing.author_D[firing.document_N] != -author)
     weights = sparse.diags(keep.astype(np.float64)) @ firing.acts
     groups = firing.prompt_D[firing.document_N]
     count = int(firing.prompt_D.max()) + 1
@@ -54,7 +71,8 @@ def surprise_lift(firing: Firing, author: int, *, seed: int, level: float, draws
     prompts = np.maximum((mass > 0).sum(0), 2)
     stretch = np.sqrt(prompts / (prompts - 1))
     fired = sum_by(firing.document_N, len(firing.prompt_D), weights) > 0
-    return Lift(value, value - (value - low) * stretch, value + (high - value) * stretch, fired.sum(0))
+    nowhere = np.zeros(len(value), dtype=bool)
+    return Lift(value, value - (value - low) * stretch, value + (high - value) * stretch, fired.sum(0), nowhere)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -46,11 +46,12 @@ class Feature(Record):
     side: Side  # the model that shows it: its own, or for rewired the author in whose answers its lift is higher
     documents: int  # documents it fires in
     density: float  # share of aligned positions it fires at
-    surprise_lift: Estimate  # nats above the corpus mean, bootstrap over documents
+    surprise_lift: Estimate  # nats above the mean of the same positions, bootstrap over prompts
+    lift_at: Literal["answer", "decision"] = "answer"  # over whole answers, or at decision positions alone
     predictability: float | NotRun  # held-out AUROC with which a linear probe on the other model predicts its firing
     replication: float | NotRun  # highest firing correlation with a latent of the second seed
     effect: Estimate | NotRun  # KL, nats, of the next-token distribution when the latent's contribution is removed
     promoted: tuple[TokenShift, ...]  # next tokens it raises, strongest first
     contexts: tuple[Context, ...]
-    significant: bool  # real change: lift clear of the policy's bound, replicated, with an effect
+    significant: bool  # real change: lift clear of the policy's bound, found again by a second seed
     why: str  # one sentence: what makes it significant, or what it lacks

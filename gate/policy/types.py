@@ -119,11 +119,13 @@ class Site(Record):
 class Novelty(Record):
     """When an unwatched feature is worth a human's time.
 
-    `min_surprise_lift`: lower bound, in nats, of the feature's surprise lift. `action`: the finding it leads to.
+    `min_surprise_lift`: lower bound, in nats, of the feature's surprise lift; `min_effect`: of the KL of the next token when
+    it is removed. `action`: the finding it leads to.
     """
 
     action: Action = "warn"
     min_surprise_lift: Annotated[float, Field(ge=0)] = 2.0
+    min_effect: Annotated[float, Field(ge=0)] = 0.01
     min_documents: Annotated[int, Field(ge=1)] = 3
     max_listed: Annotated[int, Field(ge=1, le=200)] = 12
 

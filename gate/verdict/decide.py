@@ -256,7 +256,10 @@ def _novel(
     open_ids = {
         feature.id: feature
         for feature in sorted(features, key=_by_effect)
-        if feature.significant and feature.id not in matched and not flagged & set(families.get(feature.id, ()))
+        if feature.significant
+        and _effective(feature, novelty)
+        and feature.id not in matched
+        and not flagged & set(families.get(feature.id, ()))
     }
     listed: list[Novel] = []
     while open_ids and len(listed) < novelty.max_listed:
@@ -265,6 +268,11 @@ def _novel(
         reason = wording.novel(feature, family)
         listed.append(Novel(feature=feature.id, family=family, status=novelty.action, reason=reason))
     return tuple(listed), len(open_ids)
+
+
+def _effective(feature: Feature, novelty: Novelty) -> bool:
+    """Removing it changes the next token. One that was not measured is kept: that is no reason to be silent."""
+    return isinstance(feature.effect, NotRun) or feature.effect.interval.low >= novelty.min_effect
 
 
 def _by_effect(feature: Feature) -> tuple[bool, float, float, str]:

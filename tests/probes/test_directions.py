@@ -23,6 +23,7 @@ def firing(acts, document, answer):
         surprise_N=np.zeros(len(document)),
         document_N=np.array(document),
         answer_N=np.array(answer),
+        decision_N=np.zeros(len(document), dtype=bool),
         prompt_D=np.arange(max(document) + 1),
         author_D=np.ones(max(document) + 1),
     )

@@ -1,0 +1,1 @@
+"""Measurements that a user can rerun. Not part of the package."""
