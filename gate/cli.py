@@ -223,7 +223,7 @@ def explain(run: Path, name: str) -> None:
     from gate.reports import read_verdict
     from gate.reports.explain import explain as explained
 
-    click.echo(explained(read_verdict(run), name), nl=False)
+    click.echo(explained(read_verdict(run), name, width=min(_columns(), 120)), nl=False)
 
 
 @cli.group()
@@ -292,6 +292,12 @@ def _width() -> int | None:
 
 def _warn_as(choice: str) -> JunitWarnAs:
     return "failure" if choice == "failure" else "pass" if choice == "pass" else "skipped"
+
+
+def _columns() -> int:
+    import shutil
+
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _exit_code(verdict: Verdict, fail_on: str, warn_exit_code: int) -> int:

@@ -87,7 +87,7 @@ def curve_confirmed(
     if not confirming:
         return Confirmation(False, effect, best.dose, True, f"{moved}, but {objections[best.dose]}")
     strongest = max(sign * (control - start.value) for control in best.controls)
-    rival = f"the strongest of {len(best.controls)} control directions moves it by {100 * strongest:+.0f} points {direction}"
+    rival = f"the strongest of {len(best.controls)} controls moves it by {max(0.0, 100 * strongest):.0f} points"
     return Confirmation(True, effect, best.dose, True, f"{moved}; {rival}")
 
 
@@ -100,7 +100,7 @@ def _objection(start: Rate, point: DosePoint, sign: float, min_effect: float, mi
         return f"only {len(point.controls)} of {min_controls} control directions were tried"
     rivals = sum(sign * (control - start.value) >= effect for control in point.controls)
     if rivals:
-        return f"{rivals} of {len(point.controls)} control directions move it as far"
+        return f"{rivals} of {len(point.controls)} controls move it as far"
     interval = independent_difference(start, point.rate, level).interval
     nearest = interval.low if sign > 0 else -interval.high
     return "" if nearest > 0 else f"{point.rate.n} prompts are too few to tell that from chance"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from pydantic import TypeAdapter
@@ -9,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gate.errors import printable
 from gate.features.types import Feature
+from gate.reports.escape import log_line
 from gate.reports.words import percent, token
 from gate.schema import Estimate
 
@@ -19,8 +20,9 @@ MAX_CONTEXT = 60
 
 
 def render_json(features: Sequence[Feature]) -> str:
-    """The features as a JSON list."""
-    return _FEATURES.dump_json(tuple(features), indent=2).decode() + "\n"
+    """The features as a JSON list, in plain ASCII: safe on any terminal."""
+    listed = _FEATURES.dump_python(tuple(features), mode="json")
+    return json.dumps(listed, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f") + "\n"
 
 
 def render_table(features: Sequence[Feature], total: int, *, width: int | None, color: bool) -> str:
@@ -59,11 +61,11 @@ def _row(feature: Feature) -> tuple[Text, ...]:
         " ".join(token(shift.token) for shift in feature.promoted[:4]),
         _context(feature),
     )
-    return tuple(Text(printable(value)) for value in values)
+    return tuple(Text(log_line(value)) for value in values)
 
 
 def _context(feature: Feature) -> str:
-    if not feature.contexts:
+    if not feature.contexts or not feature.contexts[0].spans:
         return ""
     spans = feature.contexts[0].spans
     strongest = max(range(len(spans)), key=lambda i: spans[i].activation)
