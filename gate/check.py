@@ -18,6 +18,7 @@ from importlib.metadata import version
 from gate import __version__, stages
 from gate.activations.types import Coverage
 from gate.behaviours.types import Measured
+from gate.context import Context
 from gate.crosscoder.types import DFCConfig, Quality
 from gate.features.types import Feature
 from gate.models.layers import site_layer
@@ -117,7 +118,7 @@ class Evidence:
         return cls({}, {}, (), {}, nothing, nothing, nothing)
 
 
-def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
+def _open(request: Request, store: Store, progress: Progress) -> Context:
     """Resolve both models, check every file without loading one, and choose the sites."""
     baseline, incoming = resolve_model(request.baseline), resolve_model(request.incoming)
     site = request.policy.site
@@ -125,7 +126,7 @@ def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
         site_layer(baseline.ref, site.depth, site.baseline_layer),
         site_layer(incoming.ref, site.depth, site.incoming_layer),
     )
-    return stages.Context(
+    return Context(
         baseline=baseline,
         incoming=incoming,
         layers=layers,
@@ -139,13 +140,13 @@ def _open(request: Request, store: Store, progress: Progress) -> stages.Context:
     )
 
 
-def _two_seeds(context: stages.Context, texts: stages.Texts) -> tuple[stages.Trained, stages.Trained]:
+def _two_seeds(context: Context, texts: stages.Texts) -> tuple[stages.Trained, stages.Trained]:
     """The crosscoder, and the one of another seed that must find the same features again."""
     first, second = stages.crosscoders(context, texts, (context.seed, context.seed + SECOND_SEED))
     return first, second
 
 
-def _gather(context: stages.Context) -> Evidence:
+def _gather(context: Context) -> Evidence:
     """Stages 2 to 6."""
     texts = stages.activations(context)
     first, second = _two_seeds(context, texts)
@@ -168,7 +169,7 @@ def _gather(context: stages.Context) -> Evidence:
     return Evidence(measured, probes, found.features, found.families, texts.coverage, first.quality, first.config)
 
 
-def _run(request: Request, context: stages.Context, dfc: DFCConfig | NotRun) -> Run:
+def _run(request: Request, context: Context, dfc: DFCConfig | NotRun) -> Run:
     from gate.models.device import device_class
 
     return Run(

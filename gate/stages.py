@@ -6,144 +6,43 @@ Models are loaded only when a stage has to be made, so a repeated check reads JS
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from gate.activations.corpus import answer_prompts, documents_of, pair_answers, prompts_of
 from gate.activations.types import Answered, Coverage, Document
 from gate.behaviours.drift import adjust, examples, measure_drift
 from gate.behaviours.scorers import build_scorer
 from gate.behaviours.types import Drift, Example, Match, Measured
+from gate.context import Context, digest_of, read_json, write_json
 from gate.crosscoder.types import DFCConfig, Quality
-from gate.errors import ScorerError, StoreError
+from gate.errors import ScorerError
 from gate.features.types import Feature
-from gate.policy.types import Behaviour, Policy, Prompt
+from gate.policy.types import Behaviour, Prompt
 from gate.probes.types import Probe
-from gate.profiles import Profile
-from gate.progress import Progress, Tick
+from gate.progress import Tick
 from gate.schema import JSON, NotRun, Record, Side
-from gate.store import Key, Store, stage_key
+from gate.store import Key
 
 if TYPE_CHECKING:
     from gate.crosscoder.types import DFC
     from gate.features.firing import Firing
-    from gate.features.rank import Corpus, Pair
-    from gate.models.engine import Engine
-    from gate.models.resolve import ResolvedModel
+    from gate.features.rank import Corpus
 
 HELD_OUT = 5  # every fifth prompt's documents measure the crosscoder's quality and train nothing
-SMALL_WIDTH = 512
-
-T = TypeVar("T")
 
 _PROMPTS = TypeAdapter(tuple[Prompt, ...])
 _QUALITY = TypeAdapter(Quality)
 _PROBE: TypeAdapter[Probe | NotRun] = TypeAdapter(Probe | NotRun)
 _ANSWERS = TypeAdapter(tuple[str, ...])
 _MATCHES = TypeAdapter(tuple[Match, ...])
-
-
-@dataclass(slots=True)
-class Context:
-    """One check: its settings, the store, and the models once they are loaded."""
-
-    baseline: ResolvedModel
-    incoming: ResolvedModel
-    layers: tuple[int, int]
-    policy: Policy
-    profile: Profile
-    seed: int
-    engine: str
-    device: str
-    store: Store
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-    _engines: dict[Side, Engine] = field(default_factory=dict)
-    _fired: tuple[Corpus, Firing, DFC] | None = None
-
-    def model(self, side: Side) -> ResolvedModel:
-        """The resolved model of one side."""
-        return self.baseline if side == "baseline" else self.incoming
-
-    def load(self, side: Side) -> Engine:
-        """The engine of one side, loaded once and proven by its canary."""
-        if side not in self._engines:
-            from gate.models.canary import run_canary
-            from gate.models.transformers_engine import TransformersEngine
-
-            use_one_thread_if_small(max(self.baseline.ref.width, self.incoming.ref.width))
-            self.progress.note(f"loading {side} {self.model(side).ref.name}")
-            engine = TransformersEngine.load(self.model(side), device=self.device)
-            run_canary(engine, self.layers[0 if side == "baseline" else 1])
-            self._engines[side] = engine
-        return self._engines[side]
-
-    def pair(self) -> Pair:
-        """Both engines with their sites."""
-        from gate.features.rank import Pair
-
-        return Pair(self.load("baseline"), self.load("incoming"), *self.layers)
-
-    def fired(self, texts: Texts, trained: Trained) -> tuple[Corpus, Firing, DFC]:
-        """The corpus encoded by a trained DFC, once per check."""
-        if self._fired is None:
-            from gate.crosscoder.files import load_dfc
-            from gate.features.firing import firing_of
-
-            corpus, dfc = load_corpus(texts), load_dfc(trained.folder)
-            self._fired = (corpus, firing_of(dfc, corpus.paired, corpus.documents), dfc)
-        return self._fired
-
-    def key(self, stage: str, version: int, settings: Mapping[str, JSON] | BaseModel, inputs: Sequence[str]) -> Key:
-        """Store key of one stage."""
-        from gate.models.device import device_class
-
-        return stage_key(stage, version, settings, inputs, device=f"{self.engine}/{device_class(self.device)}")
-
-    def artefact(self, key: Key, make: Callable[[Path], None]) -> Path:
-        """The stage's folder, made if the store does not have it."""
-        started = time.monotonic()
-        found = self.store.find(key)
-        if found is None:
-            with self.store.create(key) as folder:
-                make(folder)
-            found = self.store.folder(key)
-        self.seconds[key.stage] = self.seconds.get(key.stage, 0.0) + time.monotonic() - started
-        return found
-
-
-def use_one_thread_if_small(width: int) -> None:
-    """Small matrices gain nothing from a second thread, and where other processes are busy its waiting costs a factor of five.
-    One thread also makes the figures independent of the machine's number of cores.
-    """
-    import torch
-
-    if width <= SMALL_WIDTH:
-        torch.set_num_threads(1)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _read(adapter: TypeAdapter[T], path: Path) -> T:
-    try:
-        return adapter.validate_json(path.read_bytes(), strict=True)
-    except ValueError as error:
-        raise StoreError(f"{path} is not what this version writes", f"delete {path.parent} and run again") from error
-
-
-def _write(adapter: TypeAdapter[T], path: Path, value: T) -> None:
-    path.write_bytes(adapter.dump_json(value))
 
 
 # 2. activations ------------------------------------------------------------------------------------------------------------
@@ -153,15 +52,15 @@ def answers(context: Context, side: Side) -> tuple[tuple[str, ...], Key]:
     """One model's own greedy answers to every prompt. They depend on nothing of the other model, so a baseline's are reused."""
     prompts = [prompt for prompt, _, _ in prompts_of(context.policy)]
     limit = context.policy.generation.max_new_tokens
-    settings: dict[str, JSON] = {"prompts": _digest(_PROMPTS.dump_json(tuple(prompts)).decode()), "max_new_tokens": limit}
+    settings: dict[str, JSON] = {"prompts": digest_of(_PROMPTS.dump_json(tuple(prompts)).decode()), "max_new_tokens": limit}
     key = context.key("answers", 1, settings, [context.model(side).ref.digest])
 
     def make(folder: Path) -> None:
         engine = context.load(side)
         with context.progress.stage(f"answers of the {side} model", len(prompts)) as tick:
-            _write(_ANSWERS, folder / "answers.json", tuple(answer_prompts(engine, prompts, limit, tick)))
+            write_json(_ANSWERS, folder / "answers.json", tuple(answer_prompts(engine, prompts, limit, tick)))
 
-    return _read(_ANSWERS, context.artefact(key, make) / "answers.json"), key
+    return read_json(_ANSWERS, context.artefact(key, make) / "answers.json"), key
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +80,7 @@ def activations(context: Context) -> Texts:
     new, new_key = answers(context, "incoming")
     answered = pair_answers(context.policy, old, new)
     documents = documents_of(context.policy, answered)
-    settings: dict[str, JSON] = {"layers": [*context.layers], "texts": _digest(json.dumps(context.policy.corpus.texts))}
+    settings: dict[str, JSON] = {"layers": [*context.layers], "texts": digest_of(json.dumps(context.policy.corpus.texts))}
     digests = [context.baseline.ref.digest, context.incoming.ref.digest]
     key = context.key("activations", 1, settings, [*digests, old_key.digest, new_key.digest])
 
@@ -226,7 +125,7 @@ def crosscoders(context: Context, texts: Texts, seeds: Sequence[int]) -> list[Tr
     trained = []
     for config, key in zip(configs, keys, strict=True):
         folder = context.store.folder(key)
-        trained.append(Trained(config, _read(_QUALITY, folder / "quality.json"), folder, key))
+        trained.append(Trained(config, read_json(_QUALITY, folder / "quality.json"), folder, key))
     return trained
 
 
@@ -268,7 +167,7 @@ def _train(context: Context, texts: Texts, config: DFCConfig, key: Key, tick: Ti
         dfc = train_dfc(paired.baseline, paired.incoming, paired.surprise, config, ~held_out_N, tick)
         quality = measure_quality(dfc, paired.baseline, paired.incoming, held_out_N, config.steps * config.batch)
         save_dfc(dfc, folder)
-        _write(_QUALITY, folder / "quality.json", quality)
+        write_json(_QUALITY, folder / "quality.json", quality)
 
     context.artefact(key, make)
 
@@ -302,7 +201,7 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
         from gate.features.firing import firing_of
         from gate.features.rank import CANDIDATES, find_features
 
-        corpus, firing, dfc = context.fired(texts, first)
+        corpus, firing, dfc = _encoded(context, texts, first)
         twin = firing_of(load_dfc(second.folder), corpus.paired, corpus.documents)
         with context.progress.stage("evidence for features", 2 * CANDIDATES) as tick:
             found = find_features(
@@ -316,9 +215,9 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
                 level=context.policy.confidence,
                 tick=tick,
             )
-        _write(_FOUND, folder / "features.json", Found(features=found, families=families_of(found, firing)))
+        write_json(_FOUND, folder / "features.json", Found(features=found, families=families_of(found, firing)))
 
-    return _read(_FOUND, context.artefact(key, make) / "features.json"), key
+    return read_json(_FOUND, context.artefact(key, make) / "features.json"), key
 
 
 def load_corpus(texts: Texts) -> Corpus:
@@ -327,6 +226,17 @@ def load_corpus(texts: Texts) -> Corpus:
     from gate.features.rank import Corpus
 
     return Corpus(load_paired(texts.folder), texts.documents, texts.answered)
+
+
+def _encoded(context: Context, texts: Texts, trained: Trained) -> tuple[Corpus, Firing, DFC]:
+    """The corpus encoded by a trained DFC, once per check."""
+    if context.encoded is None:
+        from gate.crosscoder.files import load_dfc
+        from gate.features.firing import firing_of
+
+        corpus, dfc = load_corpus(texts), load_dfc(trained.folder)
+        context.encoded = (corpus, firing_of(dfc, corpus.paired, corpus.documents), dfc)
+    return context.encoded
 
 
 # 5. behaviours -------------------------------------------------------------------------------------------------------------
@@ -378,7 +288,7 @@ def matches(
     def make(folder: Path) -> None:
         from gate.behaviours.match import match_features
 
-        _, firing, _ = context.fired(texts, first)
+        _, firing, _ = _encoded(context, texts, first)
         matched = match_features(
             behaviour.id,
             build_scorer(behaviour.scorer),
@@ -388,9 +298,9 @@ def matches(
             seed=context.seed,
             level=context.policy.confidence,
         )
-        _write(_MATCHES, folder / "matches.json", matched)
+        write_json(_MATCHES, folder / "matches.json", matched)
 
-    return _read(_MATCHES, context.artefact(key, make) / "matches.json")
+    return read_json(_MATCHES, context.artefact(key, make) / "matches.json")
 
 
 # 6. probes -----------------------------------------------------------------------------------------------------------------
@@ -420,7 +330,7 @@ def probe(
         from gate.probes.bench import Subject
         from gate.probes.run import run_probe
 
-        corpus, firing, dfc = context.fired(texts, first)
+        corpus, firing, dfc = _encoded(context, texts, first)
         subject = Subject(
             behaviour=behaviour,
             drift=measured.drift,
@@ -446,6 +356,6 @@ def probe(
                 )
             except ScorerError as error:
                 result = NotRun(not_run=error.one_line())
-        _write(_PROBE, folder / "probe.json", result)
+        write_json(_PROBE, folder / "probe.json", result)
 
-    return _read(_PROBE, context.artefact(key, make) / "probe.json")
+    return read_json(_PROBE, context.artefact(key, make) / "probe.json")

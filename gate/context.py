@@ -1,0 +1,117 @@
+"""One check's settings, its store and its models, shared by all stages."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from gate.errors import StoreError
+from gate.policy.types import Policy
+from gate.profiles import Profile
+from gate.progress import Progress
+from gate.schema import JSON, Side
+from gate.store import Key, Store, stage_key
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, TypeAdapter
+
+    from gate.crosscoder.types import DFC
+    from gate.features.firing import Firing
+    from gate.features.rank import Corpus, Pair
+    from gate.models.engine import Engine
+    from gate.models.resolve import ResolvedModel
+
+SMALL_WIDTH = 512
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Context:
+    """One check: its settings, the store, and the models once they are loaded."""
+
+    baseline: ResolvedModel
+    incoming: ResolvedModel
+    layers: tuple[int, int]
+    policy: Policy
+    profile: Profile
+    seed: int
+    engine: str
+    device: str
+    store: Store
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    _engines: dict[Side, Engine] = field(default_factory=dict)
+    encoded: tuple[Corpus, Firing, DFC] | None = None  # the corpus, encoded by the trained DFC, once per check
+
+    def model(self, side: Side) -> ResolvedModel:
+        """The resolved model of one side."""
+        return self.baseline if side == "baseline" else self.incoming
+
+    def load(self, side: Side) -> Engine:
+        """The engine of one side, loaded once and proven by its canary."""
+        if side not in self._engines:
+            from gate.models.canary import run_canary
+            from gate.models.transformers_engine import TransformersEngine
+
+            use_one_thread_if_small(max(self.baseline.ref.width, self.incoming.ref.width))
+            self.progress.note(f"loading {side} {self.model(side).ref.name}")
+            engine = TransformersEngine.load(self.model(side), device=self.device)
+            run_canary(engine, self.layers[0 if side == "baseline" else 1])
+            self._engines[side] = engine
+        return self._engines[side]
+
+    def pair(self) -> Pair:
+        """Both engines with their sites."""
+        from gate.features.rank import Pair
+
+        return Pair(self.load("baseline"), self.load("incoming"), *self.layers)
+
+    def key(self, stage: str, version: int, settings: Mapping[str, JSON] | BaseModel, inputs: Sequence[str]) -> Key:
+        """Store key of one stage."""
+        from gate.models.device import device_class
+
+        return stage_key(stage, version, settings, inputs, device=f"{self.engine}/{device_class(self.device)}")
+
+    def artefact(self, key: Key, make: Callable[[Path], None]) -> Path:
+        """The stage's folder, made if the store does not have it."""
+        started = time.monotonic()
+        found = self.store.find(key)
+        if found is None:
+            with self.store.create(key) as folder:
+                make(folder)
+            found = self.store.folder(key)
+        self.seconds[key.stage] = self.seconds.get(key.stage, 0.0) + time.monotonic() - started
+        return found
+
+
+def use_one_thread_if_small(width: int) -> None:
+    """Small matrices gain nothing from a second thread, and where other processes are busy its waiting costs a factor of five.
+    One thread also makes the figures independent of the machine's number of cores.
+    """
+    import torch
+
+    if width <= SMALL_WIDTH:
+        torch.set_num_threads(1)
+
+
+def digest_of(text: str) -> str:
+    """sha256 of a text, for store keys."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_json(adapter: TypeAdapter[T], path: Path) -> T:
+    """A stored record. Raises StoreError if this version does not write such a file."""
+    try:
+        return adapter.validate_json(path.read_bytes(), strict=True)
+    except ValueError as error:
+        raise StoreError(f"{path} is not what this version writes", f"delete {path.parent} and run again") from error
+
+
+def write_json(adapter: TypeAdapter[T], path: Path, value: T) -> None:
+    """Store a record."""
+    path.write_bytes(adapter.dump_json(value))
