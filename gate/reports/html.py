@@ -235,7 +235,7 @@ class _Builder:
         return tuple(plots)
 
     def _curve(self, curve: Curve, probe: Probe) -> Plot:
-        heading = f"Turning {w.target_words(curve.target, probe.bundle)} {curve.direction}"
+        heading = f"Turning {w.turned_words(curve, probe.bundle)}"
         title = f"{heading}, {w.PROMPTS[curve.prompts]} prompts, {w.side_words(curve.side)}"
         drawn = self.drawing(svg.dose_response(self._ident(), curve, clip(visible(title), 200)))
         return Plot(drawn, heading, w.curve_sentence(curve, probe.bundle), curve.confirmed)

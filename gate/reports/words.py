@@ -20,6 +20,7 @@ KIND: dict[Kind, str] = {
     "rewired": "in both models, but it now leads to other output",
 }
 
+HOW = {"activations": "by their activations", "decision": "by the displacement at the decision"}
 PROMPTS = {"elicit": "eliciting", "control": "control"}
 
 BASIS: dict[str, str] = {
@@ -63,7 +64,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Each nat is a factor of 2.7.",
     ),
     ("dose", "How strongly a feature is turned up (or down), in units of its own natural strength."),
-    ("control directions", "Random directions of the same strength. An effect counts only beyond what every one of them does."),
+    (
+        "controls",
+        "Random directions of the same strength, or random subspaces of the same rank. "
+        "An effect counts only beyond what every one of them does.",
+    ),
     ("fluent", "Still normal text. A dose that breaks the text proves nothing and does not count."),
     ("mediation", "The share of the drift that disappears when the features are removed from the model. 100%: all of it."),
     ("bundle", "The matching features of a behaviour, taken together."),
@@ -138,6 +143,12 @@ def drift_sentence(drift: Drift | NotRun) -> str:
     )
 
 
+def turned_words(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
+    """What was turned which way: `the bundle of 3 features up (by its activations)`."""
+    how = f" ({HOW[curve.how]})" if curve.how in HOW else ""
+    return f"{target_words(curve.target, bundle)} {curve.direction}{how}"
+
+
 def target_words(target: str, bundle: tuple[str, ...] = ()) -> str:
     """What was steered: `the bundle of 3 features`, or `feature +744`."""
     if target == "bundle":
@@ -174,8 +185,7 @@ def extreme_control(curve: Curve, point: DosePoint) -> float | None:
 
 def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
     """What turning the target up or down did, against the control directions."""
-    how = f" ({curve.how})" if curve.how else ""
-    turned = f"Turning {target_words(curve.target, bundle)} {curve.direction}{how}"
+    turned = f"Turning {turned_words(curve, bundle)}"
     subject = f"{turned} in {side_words(curve.side)}, on {PROMPTS[curve.prompts]} prompts"
     start, best = point_at(curve, 0.0), point_at(curve, curve.best_dose)
     if start is None or best is None:
