@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim.adam import adam
 
 from gate.crosscoder.dfc import Block, Scratch, entries_above, full_precision, scored
-from gate.crosscoder.step import Aux, Gradients, gradients, kth_largest, select
+from gate.crosscoder.step import TINY, Aux, Gradients, gradients, kth_largest, select
 from gate.crosscoder.types import DFC, DFCConfig, Normaliser
 from gate.errors import EngineError, IncomparableError, UsageError
 
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# RMS over the owned sides of every initial decoder row's norm, on the scale where activations have unit mean square. Exclusive
-# latents start too small to be selected: AuxK then turns them to what the shared latents, once trained, leave unexplained.
-SHARED_NORM, EXCLUSIVE_NORM = 0.2, 0.1
+# RMS over the owned sides of every initial decoder row, on the scale where activations have unit mean square. Exclusive rows
+# start larger: so they are selected, and specialise, before shared latents do it for them.
+SHARED_NORM, EXCLUSIVE_NORM = 0.2, 0.4
 PREFILTER = 0.9  # entries below this share of the last step's lowest kept score are not ranked
 WARM_DOWN = 0.2  # last share of the steps, in which the learning rate falls to zero
 MAX_GRADIENT = 1.0
 SURPRISE_CLIP = 5.0  # nats
+INITIAL_POSITIONS = 1 << 14  # at most so many training positions, evenly spaced, start the exclusive latents
+RIDGE = 0.01  # of the mean variance
 THRESHOLD_POSITIONS = 1 << 18  # at most so many training positions, evenly spaced, set the frozen threshold
 
 
@@ -65,7 +67,7 @@ def train_dfc(
     with full_precision(), torch.no_grad():
         generator = torch.Generator().manual_seed(config.seed)
         weight_N = sampling_weights(surprise_N[index_N.to(surprise_N.device)], config.surprise_weight)
-        parts, shift_D = _initial(data, config, generator)
+        parts, shift_D = _initial(data, config, weight_N, generator)
         lowest = _optimise(parts, shift_D, data, weight_N, config, generator, tick)
         threshold = _threshold(parts, shift_D, data, config.k, lowest)
     return _assemble(parts, shift_D, threshold, data, config)
@@ -103,23 +105,39 @@ class _Data:
         return out_BD
 
 
-def _initial(data: _Data, config: DFCConfig, generator: torch.Generator) -> tuple[list[Block], Tensor]:
-    """Encoder and decoder tied, no biases. Shared latents start at training positions, exclusive ones at random and small."""
+def _initial(data: _Data, config: DFCConfig, weight_N: Tensor, generator: torch.Generator) -> tuple[list[Block], Tensor]:
+    """Encoder and decoder tied, every row no biases; rows start where there is something to explain.
+
+    Shared latents start at training positions, both sides' halves of one position. Exclusive latents start at what the other
+    side does not linearly predict: started anywhere else, shared latents claim the directions that only one side has.
+    """
     da, db = (side.shape[1] for side in data.sides)
     exclusive, shared = config.exclusive, config.latents - 2 * config.exclusive
 
     def block(w_nd: Tensor, columns: slice, first: int, sides: int) -> Block:
-        w_nd = functional.normalize(w_nd.to(data.device)) * (EXCLUSIVE_NORM if sides == 1 else SHARED_NORM * math.sqrt(2))
+        w_nd = functional.normalize(w_nd) * (EXCLUSIVE_NORM if sides == 1 else SHARED_NORM * math.sqrt(sides))
         return Block(w_nd.clone(), w_nd.clone(), w_nd.new_zeros(len(w_nd)), columns, first, sides)
 
     shift_D = torch.zeros(da + db, device=data.device)
-    positions = torch.randint(len(data.index_N), (shared,), generator=generator)
+    start = data.batch(torch.randint(len(data.index_N), (shared,), generator=generator), shift_D)
+    picks = torch.arange(0, len(data.index_N), -(-len(data.index_N) // INITIAL_POSITIONS))
+    old, new = torch.split(data.batch(picks, shift_D), [da, db], 1)
+    weight = weight_N[picks]
     parts = [
-        block(torch.randn(exclusive, da, generator=generator), slice(0, da), 0, 1),
-        block(data.batch(positions, shift_D), slice(0, da + db), exclusive, 2),
-        block(torch.randn(exclusive, db, generator=generator), slice(da, da + db), exclusive + shared, 1),
+        block(_unpredicted(new, old, weight, exclusive, generator), slice(0, da), 0, 1),
+        block(start, slice(0, da + db), exclusive, 2),
+        block(_unpredicted(old, new, weight, exclusive, generator), slice(da, da + db), exclusive + shared, 1),
     ]
     return [part for part in parts if len(part.bias_n)], shift_D
+
+
+def _unpredicted(source_Nd: Tensor, target_Ne: Tensor, weight_N: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Rows [count, e] of what a ridge regression on `source` leaves of `target`, drawn by their squares times `weight`."""
+    gram = source_Nd.T @ source_Nd
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean() + TINY)
+    rest_Ne: Tensor = target_Ne - source_Nd @ torch.linalg.solve(gram, source_Nd.T @ target_Ne)
+    squares_N = rest_Ne.square().sum(1).double().cpu()
+    return rest_Ne[draw((squares_N * weight_N).cumsum(0), count, generator).to(rest_Ne.device)]
 
 
 def sampling_weights(surprise_N: Tensor, surprise_weight: float) -> Tensor:
