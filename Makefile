@@ -28,10 +28,10 @@ demo: setup  ## Diff two bundled models and see a bad one stopped
 	else echo "make demo: expected exit code 1 (fail), got $$code" >&2; exit 1; fi
 
 test: setup  ## The default test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not nightly and not gpu and not vllm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not nightly and not gpu and not vllm"
 
 test-nightly: setup  ## Everything, minutes long
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not gpu and not vllm"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not gpu and not vllm"
 
 test-reference: setup  ## Only the tests on the reference models beside the checkout
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m reference
