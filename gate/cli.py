@@ -197,22 +197,38 @@ def diff(
 )
 def report(run: Path, form: str, junit_warn_as: str) -> None:
     """Render the verdict of a finished RUN (its folder or verdict.json) again."""
-    from gate.reports import html, json_report, junit, markdown, read_verdict, terminal, write_all
+    from gate.reports import read_verdict, write_all
 
     verdict = read_verdict(run)
     warn_as = _warn_as(junit_warn_as)
     if form == "all":
         for path in write_all(verdict, run if run.is_dir() else run.parent, junit_warn_as=warn_as):
             click.echo(printable(str(path)))
-        return
-    renderers = {
-        "table": lambda: terminal.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(run)),
-        "json": lambda: json_report.render(verdict),
-        "junit": lambda: junit.render(verdict, warn_as=warn_as),
-        "markdown": lambda: markdown.render(verdict),
-        "html": lambda: html.render(verdict),
-    }
-    click.echo(renderers[form](), nl=False)
+    else:
+        click.echo(_rendered(verdict, form, warn_as, run), nl=False)
+
+
+def _rendered(verdict: Verdict, form: str, warn_as: JunitWarnAs, run: Path) -> str:
+    """One format. Each is imported only when it is asked for: a table should not wait for the HTML templates."""
+    if form == "json":
+        from gate.reports import json_report
+
+        return json_report.render(verdict)
+    if form == "junit":
+        from gate.reports import junit
+
+        return junit.render(verdict, warn_as=warn_as)
+    if form == "markdown":
+        from gate.reports import markdown
+
+        return markdown.render(verdict)
+    if form == "html":
+        from gate.reports import html
+
+        return html.render(verdict)
+    from gate.reports import terminal
+
+    return terminal.render_table(verdict, width=_width(), color=sys.stdout.isatty(), run_folder=str(run))
 
 
 @cli.command()

@@ -19,7 +19,7 @@ Status = Literal["pass", "note", "warn", "fail", "inconclusive"]
 class Record(BaseModel):
     """Immutable, strict, closed: an unknown key or a wrong type is an error, and NaN never enters a file."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class NotRun(Record):
