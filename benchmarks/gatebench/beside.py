@@ -66,8 +66,9 @@ def _means(pair: Pair, _: Settings) -> Scores:
 
 
 def _crosscoder(pair: Pair, settings: Settings) -> Scores:
-    """Ours without exclusive latents and without weights on surprise: a BatchTopK crosscoder as published. As many of its latents
-    are called exclusive, by relative decoder norm, as the DFC has.
+    """Ours without exclusive latents and without weights on surprise: a BatchTopK crosscoder as published.
+
+    As many of its latents are called exclusive, by relative decoder norm, as the DFC has.
     """
     paired = pair.paired
     config = pair.config.model_copy(update={"exclusive_share": 0.0, "surprise_weight": 0.0, "seed": settings.seed})

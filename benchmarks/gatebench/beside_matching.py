@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.gatebench.beside_texts import NOVEL, Floats
+from benchmarks.gatebench.beside_texts import NOVEL, Bools, Floats, Ints
 from gate.activations.types import Document, Paired
 from gate.behaviours.match import contrast_documents
 from gate.behaviours.matching import match_latents
@@ -33,8 +32,8 @@ class Dictionary(NamedTuple):
     decoder_baseline: Tensor
     decoder_incoming: Tensor
     scales: tuple[float, float]
-    removed: NDArray[np.bool_]  # [F] exclusive to the baseline
-    added: NDArray[np.bool_]  # [F] exclusive to the incoming model
+    removed: Bools  # [F] exclusive to the baseline
+    added: Bools  # [F] exclusive to the incoming model
 
 
 def relative_norm(decoder_baseline: Tensor, decoder_incoming: Tensor) -> Floats:
@@ -45,7 +44,7 @@ def relative_norm(decoder_baseline: Tensor, decoder_incoming: Tensor) -> Floats:
 
 def dictionary_of(dfc: DFC, baseline_Nd: Tensor, incoming_Nd: Tensor, called: int = 0) -> Dictionary:
     """A DFC of ours. For one without exclusive latents, a standard crosscoder, `called` latents per side are called exclusive:
-    those whose decoder norm is most on that side. (After a few hundred steps hardly any passes the fixed 0.9 of the literature.)
+    those whose decoder norm is most on that side. After a few hundred steps hardly any passes the literature's fixed 0.9.
     """
     nb, ns, ni = dfc.baseline_exclusive, dfc.shared, dfc.incoming_exclusive
     old = torch.cat([dfc.dec_baseline, dfc.dec_baseline.new_zeros(ni, dfc.dec_baseline.shape[1])])
@@ -76,7 +75,7 @@ def match_dictionary(
     scores, novel = {behaviour.id: 0.0 for behaviour in policy.behaviours}, 0.0
     document_N = paired.document.numpy()
     count = len(documents)
-    sides: tuple[tuple[Side, Tensor, Tensor, NDArray[np.bool_], float], ...] = (
+    sides: tuple[tuple[Side, Tensor, Tensor, Bools, float], ...] = (
         ("baseline", paired.baseline, dictionary.decoder_baseline, dictionary.removed, dictionary.scales[0]),
         ("incoming", paired.incoming, dictionary.decoder_incoming, dictionary.added, dictionary.scales[1]),
     )
@@ -118,7 +117,7 @@ def match_dictionary(
     return scores | {NOVEL: novel}
 
 
-def _entries(codes: Codes, latents: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def _entries(codes: Codes, latents: Ints) -> tuple[Ints, Ints, Floats]:
     """Firing entries of some latents (ascending), numbered from 0."""
     columns = codes.cols.numpy()
     place = np.searchsorted(latents, columns).clip(max=len(latents) - 1)

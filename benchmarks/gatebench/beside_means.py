@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from benchmarks.gatebench.beside_texts import NOVEL, Floats, Ints, groups_of, unit_of
+from benchmarks.gatebench.beside_texts import NOVEL, Bools, Floats, Ints, groups_of, unit_of
 from gate.activations.types import Answered, Document, Paired
 from gate.policy.types import Policy
 
@@ -27,7 +26,7 @@ def difference_of_means(
     distance between the means of its eliciting prompts and of its held-out control and neutral prompts, over the root mean
     square distance of the latter from their mean: the largest of both places and both directions of the map (towards the
     baseline a lost representation shows, towards the incoming model a new one). Novelty is the root mean square unexplained
-    norm of held-out neutral prompts over that of plain texts, less 1.
+    norm of held-out neutral prompts over that of plain texts, less 1, in the worse direction.
     """
     groups = groups_of(documents, answered, policy)
     unit_N = unit_of(documents, len(answered))[paired.document.numpy()]
@@ -36,8 +35,8 @@ def difference_of_means(
     fit_N = torch.from_numpy(np.isin(unit_N, fitted))
     decision_N, answer_N = paired.decision.numpy().astype(bool), paired.answer.numpy().astype(bool)
     text_N = np.isin(unit_N, groups.texts)
-    places: list[NDArray[np.bool_]] = [decision_N, answer_N & ~decision_N]
-    scores = {behaviour.id: 0.0 for behaviour in policy.behaviours} | {NOVEL: 0.0}
+    places: list[Bools] = [decision_N, answer_N & ~decision_N]
+    scores = {behaviour.id: 0.0 for behaviour in policy.behaviours} | {NOVEL: -1.0}
     sides = (paired.incoming, paired.baseline)
     for source_Nd, target_Ne in (sides, sides[::-1]):
         rest_Ne = unexplained(source_Nd, target_Ne, fit_N)
@@ -63,7 +62,7 @@ def unexplained(source_Nd: Tensor, target_Ne: Tensor, fit_N: Tensor) -> Floats:
     return np.asarray((y - x @ torch.linalg.solve(gram, x[fit_N].T @ y[fit_N])).numpy())
 
 
-def _means(rest_Ne: Floats, unit_N: Ints, place_N: NDArray[np.bool_], count: int) -> dict[int, Floats]:
+def _means(rest_Ne: Floats, unit_N: Ints, place_N: Bools, count: int) -> dict[int, Floats]:
     """Mean over some positions of every unit that has any."""
     units = unit_N[place_N]
     indicator = sparse.csr_matrix((np.ones(len(units)), (units, np.arange(len(units)))), shape=(count, len(units)))
@@ -88,5 +87,5 @@ def _distance(means: dict[int, Floats], units: Ints, others: Ints) -> float:
 def _size(means: dict[int, Floats], units: Ints, others: Ints) -> float:
     mine, theirs = _stacked(means, units), _stacked(means, others)
     if mine is None or theirs is None:
-        return 0.0
+        return -1.0
     return float(np.sqrt(np.square(mine).sum(1).mean() / max(np.square(theirs).sum(1).mean(), 1e-24)) - 1)

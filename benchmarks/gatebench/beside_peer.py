@@ -36,7 +36,7 @@ class TrainedPeer:
     @torch.no_grad()
     def _freeze(self, x_N2d: Tensor, k: int) -> None:
         self.ae.threshold.fill_(0.0)
-        scaled = [self.ae.encode(x, return_active=True)[1].flatten() for x in x_N2d.split(CHUNK)]
+        scaled = [self.ae.encode(x, return_active=True)[1].flatten() for x in torch.split(x_N2d, CHUNK)]
         score_M = torch.cat([part[part > 0] for part in scaled])
         if len(score_M) > k * len(x_N2d):
             self.ae.threshold.fill_(float(score_M.kthvalue(len(score_M) - k * len(x_N2d)).values))

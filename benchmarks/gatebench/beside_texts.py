@@ -15,6 +15,7 @@ from gate.policy.types import Policy
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 NOVEL = "novel"
 
