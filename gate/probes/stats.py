@@ -62,9 +62,9 @@ def curve_confirmed(
     3. has an interval clear of 0: Newcombe's for independent proportions, conservative on the same prompts; one-sided, for the
        direction is fixed beforehand, with the error 1 - level split over the eligible doses (Bonferroni).
 
-    `effect`, `interval` and `best_dose` belong to the confirming dose with the largest change, else to the eligible dose with the
-    largest (0 at dose 0 where none is eligible). `interval` is that of condition 3: it holds whichever dose is chosen. `room` is
-    False where dose 0 leaves less than `min_effect` to move. Raises ValueError without exactly one point at dose 0.
+    `effect`, `interval` and `best_dose` belong to the confirming dose with the largest change, else to the eligible dose with
+    the largest (0 at dose 0 where none is eligible). `interval` is that of condition 3: it holds whichever dose is chosen.
+    `room` is False where dose 0 leaves less than `min_effect` to move. Raises ValueError without exactly one point at dose 0.
     """
     unsteered = [point for point in points if point.dose == 0]
     if len(unsteered) != 1:
