@@ -111,5 +111,8 @@ def _local_sums(firing: Firing, latent: int, documents: NDArray[np.int64]) -> tu
     positions, values = firing.column(latent)
     inside = firing.answer_N[positions] & np.isin(firing.document_N[positions], documents)
     where, values, total = firing.document_N[positions[inside]], values[inside], len(firing.author_D)
-    mass_D = np.bincount(where, weights=values, minlength=total)
-    return mass_D, np.bincount(where, weights=values * firing.surprise_N[positions[inside]], minlength=total)
+    hits = values * firing.surprise_N[positions[inside]]
+    mass_D, hit_D = np.zeros(total), np.zeros(total)
+    np.add.at(mass_D, where, values)
+    np.add.at(hit_D, where, hits)
+    return mass_D, hit_D

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from gate.crosscoder.dfc import encode_sparse, reconstruct
@@ -43,9 +44,9 @@ def measure_quality(
         raise IncomparableError("no held-out position to measure the crosscoder on", "give more texts")
     sides = (baseline_ND, incoming_ND)
     means = [x_ND[held.to(x_ND.device)].double().mean(0) for x_ND in sides]
-    group_N = (
-        torch.zeros(len(baseline_ND), dtype=torch.long) if prompt_N is None else prompt_N.cpu().unique(return_inverse=True)[1]
-    )
+    group_N = torch.zeros(len(baseline_ND), dtype=torch.long)
+    if prompt_N is not None:
+        group_N = torch.from_numpy(np.unique(prompt_N.cpu().numpy(), return_inverse=True)[1])
     groups = int(group_N.max()) + 1
     missed_2G, spread_2G = torch.zeros(2, groups, dtype=torch.float64), torch.zeros(2, groups, dtype=torch.float64)
     active_G, size_G = torch.zeros(groups, dtype=torch.float64), torch.bincount(group_N[held], minlength=groups).double()

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from gate.features.firing import Firing, sum_by
 from gate.intervals import auroc_interval, correlation_intervals, kish
@@ -51,6 +50,8 @@ def predictability(
 
 
 def _auroc(score: Floats, positive: NDArray[np.bool_], prompt_M: NDArray[np.int64], level: float) -> Estimate | None:
+    from scipy.stats import rankdata  # slow to import
+
     hits, misses = int(positive.sum()), int((~positive).sum())
     if min(hits, misses) < MIN_FIRING:
         return None

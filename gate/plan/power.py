@@ -1,8 +1,9 @@
 """Exact power of the gate's drift rules, by enumeration of the paired tables.
 
 Model: prompts are independent; the baseline shows the behaviour on each with probability `base`; the incoming model loses it
-on a share `flip` of all prompts and gains it on `flip` + drift. Stated for an increase: a decrease from rate r is an increase of
-the opposite outcome from 1 - r, and the rules treat both alike. Where there is no room for the flips they are cut, not the drift.
+on a share `flip` of all prompts and gains it on `flip` + drift. Stated for an increase: a decrease from rate r is an increase
+of the opposite outcome from 1 - r, and the rules treat both alike. Where there is no room for the flips they are cut, never the
+drift.
 
 Rules, as in gate.behaviours.drift and gate.verdict.decide: *clear*, the lower bound of Newcombe's paired interval (1998, method
 10) beyond the tolerance; *significant*, exact McNemar p times the number of behaviours below 1 - confidence (Holm's worst case)
@@ -141,7 +142,7 @@ def _likely(n: int, chance: float) -> list[tuple[int, float]]:
 def _at_least(least_T: Ints, n_T: Ints, chance: float) -> Floats:
     """P(Binomial(n, chance) >= least); `least` above n never happens."""
     tail = special.bdtrc(least_T - 1.0, n_T, chance)
-    return np.where(least_T <= 0, 1.0, np.where(least_T > n_T, 0.0, tail))
+    return np.asarray(np.where(least_T <= 0, 1.0, np.where(least_T > n_T, 0.0, tail)), np.float64)
 
 
 def _least_gains(n: int, lost: int, both_T: Ints, setting: Setting, rule: Rule) -> Ints:
@@ -153,7 +154,7 @@ def _least_gains(n: int, lost: int, both_T: Ints, setting: Setting, rule: Rule) 
 
 @lru_cache(maxsize=4096)
 def _clear_from(n: int, lost: int, first: int, last: int, tolerance: float, confidence: float) -> Ints:
-    """For each `both` from `first` to `last` the fewest gains that are clear of the tolerance; more than there can be if none."""
+    """For each `both` from `first` to `last` the fewest gains that are clear of the tolerance; too many if none."""
     both_T = np.arange(first, last + 1)
     low_T, high_T = np.full(len(both_T), -1), n - lost - both_T + 1  # never clear at low, clear (or impossible) at high
     while (high_T - low_T > 1).any():
@@ -182,7 +183,8 @@ def lower_bound(n: int, both: Ints, lost: int, gained: Ints, confidence: float) 
     numerator = np.where(numerator > 0, np.maximum(numerator - n / 2, 0.0), numerator)
     phi = np.divide(numerator, np.sqrt(product), out=np.zeros(len(product)), where=product > 0)
     down2, up1 = p2 - low2, up1 - p1
-    return np.maximum(-1.0, (p2 - p1) - np.sqrt(down2**2 - 2 * phi * down2 * up1 + up1**2))
+    low_T = (p2 - p1) - np.sqrt(down2**2 - 2 * phi * down2 * up1 + up1**2)
+    return np.asarray(np.maximum(-1.0, low_T), np.float64)
 
 
 def _wilson(hits: Ints, n: int, confidence: float) -> tuple[Floats, Floats, Floats]:

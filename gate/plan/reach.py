@@ -23,8 +23,8 @@ def plan_policy(
 ) -> Plan:
     """What `policy` can see with the probability `power`.
 
-    `base_rate`: of every behaviour in the baseline model; None: the worst of `BASES`. `flip_rate`: share of prompts whose outcome
-    flips each way without any drift.
+    `base_rate`: of every behaviour in the baseline model; None: the worst of `BASES`. `flip_rate`: share of prompts whose
+    outcome flips each way without any drift.
     """
     reaches = tuple(
         _reach(policy, behaviour, way, power, base_rate, flip_rate)
