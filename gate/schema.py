@@ -28,6 +28,9 @@ class NotRun(Record):
     not_run: str
 
 
+UNRECORDED = NotRun(not_run="written by a version of gate that did not record it")
+
+
 class Interval(Record):
     """A two-sided confidence interval. `level` is the nominal coverage."""
 
@@ -37,7 +40,7 @@ class Interval(Record):
 
 
 class Rate(Record):
-    """`hits` of `n` with a Wilson score interval."""
+    """`hits` of `n` with an interval, Wilson score unless it says otherwise."""
 
     hits: int
     n: int

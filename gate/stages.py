@@ -116,7 +116,7 @@ def crosscoders(context: Context, texts: Texts, seeds: Sequence[int]) -> list[Tr
     """One DFC per seed, trained side by side on four fifths of the prompts and measured on the rest."""
     widths = (context.baseline.ref.width, context.incoming.ref.width)
     configs = [context.profile.dfc(widths, seed) for seed in seeds]
-    keys = [context.key("crosscoder", 1, config, [texts.key.digest]) for config in configs]
+    keys = [context.key("crosscoder", 2, config, [texts.key.digest]) for config in configs]
     missing = [index for index, key in enumerate(keys) if context.store.find(key) is None]
     if missing:
         steps = sum(configs[index].steps for index in missing)
@@ -165,7 +165,16 @@ def _train(context: Context, texts: Texts, config: DFCConfig, key: Key, tick: Ti
         prompt_D = torch.tensor([d.answered if d.answered >= 0 else i for i, d in enumerate(texts.documents)])
         held_out_N = prompt_D[paired.document] % HELD_OUT == 0
         dfc = train_dfc(paired.baseline, paired.incoming, paired.surprise, config, ~held_out_N, tick)
-        quality = measure_quality(dfc, paired.baseline, paired.incoming, held_out_N, config.steps * config.batch)
+        quality = measure_quality(
+            dfc,
+            paired.baseline,
+            paired.incoming,
+            held_out_N,
+            config.steps * config.batch,
+            prompt_N=prompt_D[paired.document],
+            level=context.policy.confidence,
+            seed=config.seed,
+        )
         save_dfc(dfc, folder)
         write_json(_QUALITY, folder / "quality.json", quality)
 
@@ -193,7 +202,7 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
         "seed": context.seed,
     }
     inputs = [texts.key.digest, first.key.digest, second.key.digest]
-    key = context.key("features", 2, settings, inputs)
+    key = context.key("features", 3, settings, inputs)
 
     def make(folder: Path) -> None:
         from gate.crosscoder.files import load_dfc
@@ -283,7 +292,7 @@ def matches(
         "level": context.policy.confidence,
         "seed": context.seed,
     }
-    key = context.key("matches", 1, settings, [features_key.digest])
+    key = context.key("matches", 2, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
         from gate.behaviours.match import match_features
@@ -324,7 +333,7 @@ def probe(
         "level": context.policy.confidence,
         "seed": context.seed,
     }
-    key = context.key("probes", 2, settings, [features_key.digest])
+    key = context.key("probes", 3, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
         from gate.probes.bench import Subject

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from gate.statistics import (
     Paired,
     auroc,
     benjamini_hochberg,
     bootstrap_ratio,
+    clopper_pearson,
     holm,
     independent_difference,
     mcnemar,
@@ -33,6 +35,54 @@ def test_wilson_equals_newcombes_examples(hits, n, low, high):
     got = rate(hits, n, 0.95)
     assert got.value == hits / n
     assert (got.interval.low, got.interval.high) == pytest.approx((low, high), abs=5e-5)
+
+
+# Newcombe (1998a), Table I, method 5: the four worked examples; the last two are the benchmark's claims
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [
+        (81, 263, 0.2527, 0.3676),
+        (15, 148, 0.0578, 0.1617),
+        (0, 20, 0.0, 0.1684),
+        (1, 29, 0.0009, 0.1776),
+        (30, 30, 0.8843, 1.0),
+        (0, 60, 0.0, 0.0596),
+    ],
+)
+def test_clopper_pearson_equals_newcombes_examples(hits, n, low, high):
+    got = clopper_pearson(hits, n, 0.95)
+    assert got.value == hits / n
+    assert (got.interval.low, got.interval.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_one_sided_bounds_are_those_of_a_two_sided_90_percent_interval():
+    assert clopper_pearson(30, 30, 0.9).interval.low == pytest.approx(0.05 ** (1 / 30))
+    assert clopper_pearson(0, 60, 0.9).interval.high == pytest.approx(1 - 0.05 ** (1 / 60))
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 400), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
+def test_clopper_pearson_is_scipys_and_has_width(n, data, level):
+    hits = data.draw(st.integers(0, n))
+    got = clopper_pearson(hits, n, level)
+    reference = stats.binomtest(hits, n).proportion_ci(level, method="exact")
+    assert (got.interval.low, got.interval.high) == pytest.approx((reference.low, reference.high), abs=1e-9)
+    assert got.interval.high - got.interval.low > 1e-4
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(1, 400), st.data(), st.sampled_from([0.5, 0.8, 0.95, 0.99]))
+def test_no_rate_is_certain(n, data, level):
+    got = rate(data.draw(st.integers(0, n)), n, level)
+    assert got.interval.low <= got.value <= got.interval.high
+    assert got.interval.high - got.interval.low > 1e-4
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.01, 5)), min_size=1, max_size=30))
+def test_no_weighted_mean_is_certain(rows):
+    got = bootstrap_ratio(np.array([a for a, _ in rows]), np.array([b for _, b in rows]), seed=0, level=0.95, draws=200)
+    assert got.interval.low < got.value < got.interval.high
 
 
 # (36, 12, 2, 0): Newcombe (1998c); (59, 6, 16, 80), (1, 1, 7, 12): Fagerland, Lydersen & Laake (2017), chapter 8

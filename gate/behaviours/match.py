@@ -12,7 +12,8 @@ from gate.behaviours.matching import match_latents
 from gate.behaviours.types import Match
 from gate.features.firing import Firing, max_by
 from gate.features.types import Feature
-from gate.schema import Side
+from gate.schema import UNRECORDED, Interval, NotRun, Side
+from gate.statistics import bootstrap_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,10 +78,12 @@ def match_features(
         scores = np.stack([_document_scores(firing, feature.latent) for feature in mine], axis=1)
         local = np.array([_local_surprise(firing, feature.latent, shown) for feature in mine])
         names = [feature.id for feature in mine]
+        latents = {feature.id: feature.latent for feature in mine}
         for match in match_latents(scores[shown], scores[plain], local, names, seed=seed, level=level, min_auroc=MIN_AUROC):
             known = best.get(match.feature)
             if match.surprise >= MIN_LOCAL_SURPRISE and (known is None or match.auroc > known.auroc):
-                best[match.feature] = match
+                bounds = _surprise_interval(firing, latents[match.feature], shown, seed=seed, level=level)
+                best[match.feature] = match.model_copy(update={"surprise_interval": bounds})
     return tuple(sorted(best.values(), key=lambda match: (-match.auroc, -match.surprise, match.feature)))
 
 
@@ -91,7 +94,25 @@ def _document_scores(firing: Firing, latent: int) -> Floats:
 
 
 def _local_surprise(firing: Firing, latent: int, documents: NDArray[np.int64]) -> float:
+    mass_D, hit_D = _local_sums(firing, latent, documents)
+    return float(hit_D.sum() / mass_D.sum()) if mass_D.sum() > 0 else 0.0
+
+
+def _surprise_interval(
+    firing: Firing, latent: int, documents: NDArray[np.int64], *, seed: int, level: float
+) -> Interval | NotRun:
+    """Of `_local_surprise`, by a bootstrap over the documents."""
+    mass_D, hit_D = _local_sums(firing, latent, documents)
+    return bootstrap_ratio(hit_D, mass_D, seed=seed, level=level).interval if mass_D.sum() > 0 else UNRECORDED
+
+
+def _local_sums(firing: Firing, latent: int, documents: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Sum of f and of f s over a latent's answer positions in each of some documents."""
     positions, values = firing.column(latent)
     inside = firing.answer_N[positions] & np.isin(firing.document_N[positions], documents)
-    mass = values[inside].sum()
-    return float((values[inside] * firing.surprise_N[positions[inside]]).sum() / mass) if mass > 0 else 0.0
+    where, values, total = firing.document_N[positions[inside]], values[inside], len(firing.author_D)
+    hits = values * firing.surprise_N[positions[inside]]
+    mass_D, hit_D = np.zeros(total), np.zeros(total)
+    np.add.at(mass_D, where, values)
+    np.add.at(hit_D, where, hits)
+    return mass_D, hit_D

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gate.behaviours.types import Match
+from gate.intervals import auroc_interval
 from gate.statistics import auroc, benjamini_hochberg, permutation_p
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def match_latents(
         Match(
             feature=names[latent],
             auroc=float(area),
+            auroc_interval=auroc_interval(float(area), len(scores_elicit_EF), len(scores_control_CF), level),
             p_value=float(p),
             q_value=q,
             surprise=float(surprise_F[latent]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.schema import Interval, Rate, Record
+from gate.schema import UNRECORDED, Interval, NotRun, Rate, Record
 
 
 class Drift(Record):
@@ -31,9 +31,11 @@ class Match(Record):
 
     feature: str
     auroc: float
+    auroc_interval: Interval | NotRun = UNRECORDED  # Newcombe 2006, method 5; one document of one author per prompt
     p_value: float  # permutation, one-sided
-    q_value: float  # Benjamini-Hochberg across the latents tested for this behaviour
+    q_value: float  # Benjamini-Hochberg across the latents tested on this behaviour's documents of one author
     surprise: float  # nats: mean over this behaviour's eliciting documents of the surprise at its firing positions
+    surprise_interval: Interval | NotRun = UNRECORDED  # bootstrap over those documents
 
 
 class Example(Record):

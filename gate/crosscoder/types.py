@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from gate.schema import Record
+from gate.schema import UNRECORDED, Interval, NotRun, Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +38,7 @@ class SideQuality(Record):
     """Held-out reconstruction of one side. fvu: fraction of variance unexplained, 0 is perfect."""
 
     fvu: float
+    fvu_interval: Interval | NotRun = UNRECORDED  # bootstrap over held-out prompts
     exclusive_alive: int
     exclusive: int
 
@@ -47,7 +48,8 @@ class Quality(Record):
 
     baseline: SideQuality
     incoming: SideQuality
-    l0: float  # mean active latents per position
+    l0: float  # mean active latents per held-out position
+    l0_interval: Interval | NotRun = UNRECORDED  # bootstrap over held-out prompts
     dead_share: float  # share of all latents that never fire on the corpus
     vectors_seen: int
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
-from gate.features.firing import Firing
+from gate.features.firing import Firing, sum_by
+from gate.intervals import auroc_interval, correlation_intervals, kish
+from gate.schema import Estimate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
 MIN_FIRING = 5  # held-out firing positions below which an AUROC says nothing
 
 
-def predictability(firing: Firing, latents: list[int], other_Nd: Tensor, *, ridge: float = 1e-2) -> list[float | None]:
+def predictability(
+    firing: Firing, latents: list[int], other_Nd: Tensor, *, level: float, ridge: float = 1e-2
+) -> list[Estimate | None]:
     """Held-out AUROC of a ridge probe from the other model's residual to each latent's firing; None: too few positions.
 
-    Even prompts train, odd prompts test, so that no text is on both sides.
+    Even prompts train, odd prompts test, so that no text is on both sides. The interval counts held-out prompts, not positions;
+    it is that of the fitted probe.
     """
     import torch
 
-    even = torch.from_numpy(firing.prompt_D[firing.document_N] % 2 == 0)
+    prompt_N = firing.prompt_D[firing.document_N]
+    even = torch.from_numpy(prompt_N % 2 == 0)
     x = (other_Nd - other_Nd.mean(0)).double()
     x /= x.std().clamp_min(1e-12)
     fires = torch.zeros(len(x), len(latents), dtype=torch.float64)
@@ -40,19 +45,27 @@ def predictability(firing: Firing, latents: list[int], other_Nd: Tensor, *, ridg
     gram = train_x.T @ train_x / len(train_x) + ridge * torch.eye(x.shape[1], dtype=torch.float64)
     weights = torch.linalg.solve(gram, train_x.T @ (train_y - train_y.mean(0)) / len(train_x))
     scores, truth = (x[~even] @ weights).numpy(), fires[~even].numpy() > 0
-    return [_auroc(scores[:, i], truth[:, i]) for i in range(len(latents))]
+    held_M = prompt_N[~even.numpy()]
+    return [_auroc(scores[:, i], truth[:, i], held_M, level) for i in range(len(latents))]
 
 
-def _auroc(score: Floats, positive: NDArray[np.bool_]) -> float | None:
+def _auroc(score: Floats, positive: NDArray[np.bool_], prompt_M: NDArray[np.int64], level: float) -> Estimate | None:
+    from scipy.stats import rankdata  # slow to import
+
     hits, misses = int(positive.sum()), int((~positive).sum())
     if min(hits, misses) < MIN_FIRING:
         return None
     ranks = rankdata(score)
-    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    value = float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    clusters = [kish(np.bincount(prompt_M[chosen]).astype(np.float64)) for chosen in (positive, ~positive)]
+    return Estimate(value=value, interval=auroc_interval(value, clusters[0], clusters[1], level))
 
 
-def replication(firing: Firing, second: Firing, latents: list[int]) -> list[float]:
-    """For each latent the highest Pearson correlation of its activations with those of any latent of the second seed."""
+def replication(firing: Firing, second: Firing, latents: list[int], *, seed: int, level: float) -> list[Estimate]:
+    """For each latent the highest Pearson correlation of its activations with those of any latent of the second seed.
+
+    The interval is that of the correlation with the latent found.
+    """
     rows = firing.acts.shape[0]
     ours = firing.acts[:, latents]
     cross = np.asarray((ours.T @ second.acts).todense()) / rows
@@ -60,4 +73,18 @@ def replication(firing: Firing, second: Firing, latents: list[int]) -> list[floa
     var_a, var_b = (np.asarray(m.multiply(m).mean(0)).ravel() - mean**2 for m, mean in ((ours, mean_a), (second.acts, mean_b)))
     scale = np.sqrt(np.outer(var_a, var_b))
     corr = np.divide(cross - np.outer(mean_a, mean_b), scale, out=np.zeros_like(cross), where=scale > 1e-18)
-    return [float(value) for value in corr.max(axis=1)]
+    best = corr.argmax(axis=1)
+    # rounding must not leave a perfect correlation above 1
+    values = [min(1.0, float(value)) for value in corr.max(axis=1)]
+    intervals = correlation_intervals(_sums(firing, second, latents, best.tolist()), values, seed=seed, level=level)
+    return [Estimate(value=value, interval=interval) for value, interval in zip(values, intervals, strict=True)]
+
+
+def _sums(firing: Firing, second: Firing, latents: list[int], theirs: list[int]) -> list[Floats]:
+    """For each pair of latents [G, 6]: positions and the sums of a, b, a^2, b^2 and ab over each prompt."""
+    prompt_N = firing.prompt_D[firing.document_N]
+    groups = int(firing.prompt_D.max()) + 1
+    a, b = firing.acts[:, latents], second.acts[:, theirs]
+    parts = [sum_by(prompt_N, groups, matrix) for matrix in (a, b, a.multiply(a), b.multiply(b), a.multiply(b))]
+    size_G = np.bincount(prompt_N, minlength=groups).astype(np.float64)
+    return [np.stack([size_G, *(part[:, i] for part in parts)], axis=1) for i in range(len(latents))]

@@ -80,8 +80,8 @@ def find_features(
     if not chosen:
         return ()
     latents, sides = list(chosen), list(chosen.values())
-    found = replication(firing, twin, latents)
-    predicted = _predictability(dfc, firing, latents, corpus.paired)
+    found = replication(firing, twin, latents, seed=seed, level=level)
+    predicted = _predictability(dfc, firing, latents, corpus.paired, level)
     effects = _effects(pair, corpus, dfc, firing, latents, sides)
     features = []
     for i, latent in enumerate(latents):
@@ -133,15 +133,15 @@ def _kind(dfc: DFC, latent: int) -> Kind:
     return "rewired" if kind == "shared" else ("added" if kind == "added" else "removed")
 
 
-def _predictability(dfc: DFC, firing: Firing, latents: list[int], paired: Paired) -> dict[int, float | NotRun]:
+def _predictability(dfc: DFC, firing: Firing, latents: list[int], paired: Paired, level: float) -> dict[int, Estimate | NotRun]:
     """How well the *other* model predicts each exclusive latent; shared latents are in both by construction."""
-    result: dict[int, float | NotRun] = {
+    result: dict[int, Estimate | NotRun] = {
         latent: NotRun(not_run="a shared latent belongs to both models") for latent in latents if dfc.kind(latent) == "shared"
     }
     for kind, other in (("added", paired.baseline), ("removed", paired.incoming)):
         mine = [latent for latent in latents if dfc.kind(latent) == kind]
         if mine:
-            for latent, value in zip(mine, predictability(firing, mine, other), strict=True):
+            for latent, value in zip(mine, predictability(firing, mine, other, level=level), strict=True):
                 result[latent] = NotRun(not_run="too few held-out positions") if value is None else value
     return result
 
@@ -185,8 +185,8 @@ def _feature(
     side: Side,
     firing: Firing,
     lift: Lift,
-    found: float,
-    predicted: float | NotRun,
+    found: Estimate,
+    predicted: Estimate | NotRun,
     effect: Effect,
     corpus: Corpus,
     novelty: Novelty,
@@ -202,7 +202,7 @@ def _feature(
         if len(effect.kl)
         else NotRun(not_run="it fires in no answer of this model")
     )
-    lacks = _lacks(surprise, found, novelty)
+    lacks = _lacks(surprise, found.value, novelty)
     return Feature(
         id=f"{SIGN[kind]}{latent}",
         latent=latent,
@@ -212,8 +212,10 @@ def _feature(
         density=len(firing.column(latent)[0]) / firing.acts.shape[0],
         surprise_lift=surprise,
         lift_at="decision" if lift.at_decision[latent] else "answer",
-        predictability=predicted,
-        replication=found,
+        predictability=predicted if isinstance(predicted, NotRun) else predicted.value,
+        predictability_interval=predicted if isinstance(predicted, NotRun) else predicted.interval,
+        replication=found.value,
+        replication_interval=found.interval,
         effect=kl,
         promoted=effect.promoted,
         contexts=top_contexts(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 DRAWS = 1000
+ROUNDING = 1e-9  # nats
 
 
 class Lift(NamedTuple):
@@ -53,6 +54,8 @@ def surprise_lift(
 
     The unit of resampling is the prompt, not the token: positions of one answer, and the two answers to one prompt, are not
     independent. With few prompts a percentile interval is too narrow, so its half-widths are stretched by sqrt(n / (n - 1)).
+    Where all prompts agree, so that the draws do not vary, each half-width is the share of the value that so few prompts may
+    have missed (the rule of three).
     """
     keep = positions_N & (firing.author_D[firing.document_N] != -author)
     weights = sparse.diags(keep.astype(np.float64)) @ firing.acts
@@ -72,7 +75,11 @@ def surprise_lift(
     stretch = np.sqrt(prompts / (prompts - 1))
     fired = sum_by(firing.document_N, len(firing.prompt_D), weights) > 0
     nowhere = np.zeros(len(value), dtype=bool)
-    return Lift(value, value - (value - low) * stretch, value + (high - value) * stretch, fired.sum(0), nowhere)
+    unseen = 1 - (1 - level) ** (1 / np.maximum((mass > 0).sum(0), 1))
+    agreed = high - low <= ROUNDING * np.maximum(1, np.abs(value))
+    margin = np.where(agreed, np.maximum(np.abs(value) * unseen, ROUNDING), 0)
+    below, above = np.maximum((value - low) * stretch, margin), np.maximum((high - value) * stretch, margin)
+    return Lift(value, value - below, value + above, fired.sum(0), nowhere)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

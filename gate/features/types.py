@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gate.schema import Estimate, NotRun, Record, Side
+from gate.schema import UNRECORDED, Estimate, Interval, NotRun, Record, Side
 
 __all__ = ["SIGN", "Context", "Estimate", "Feature", "Kind", "Span", "TokenShift"]
 
@@ -49,7 +49,9 @@ class Feature(Record):
     surprise_lift: Estimate  # nats above the mean of the same positions, bootstrap over prompts
     lift_at: Literal["answer", "decision"] = "answer"  # over whole answers, or at decision positions alone
     predictability: float | NotRun  # held-out AUROC with which a linear probe on the other model predicts its firing
+    predictability_interval: Interval | NotRun = UNRECORDED  # Newcombe 2006 on effective numbers of held-out prompts
     replication: float | NotRun  # highest firing correlation with a latent of the second seed
+    replication_interval: Interval | NotRun = UNRECORDED  # of the correlation with that latent; bootstrap over prompts
     effect: Estimate | NotRun  # KL, nats, of the next-token distribution when the latent's contribution is removed
     promoted: tuple[TokenShift, ...]  # next tokens it raises, strongest first
     contexts: tuple[Context, ...]

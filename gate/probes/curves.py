@@ -27,7 +27,7 @@ from gate.probes.directions import Subspace, displacement, random_directions, ra
 from gate.probes.stats import MIN_EFFECT, curve_confirmed
 from gate.probes.steer import Ids, Job, Judge, Judged, run_jobs
 from gate.probes.types import Curve, DosePoint
-from gate.schema import Side
+from gate.schema import NotRun, Side
 from gate.statistics import rate
 
 if TYPE_CHECKING:
@@ -179,6 +179,7 @@ def _curve(
             dose=0.0,
             rate=rate(start, n, aim.level),
             fluent_share=1.0,
+            fluent_interval=NotRun(not_run="unsteered answers are the standard of fluency"),
             eligible=True,
             controls=(start / n,) * (len(aim.controls) if controls else 0),
         )
@@ -189,6 +190,7 @@ def _curve(
                 dose=dose,
                 rate=rate(sum(counts(row, aim.direction)), n, aim.level),
                 fluent_share=_fluent(row),
+                fluent_interval=rate(sum(item.fluent for item in row), n, aim.level).interval,
                 eligible=_fluent(row) >= config.min_fluent,
                 controls=tuple(controls[number]) if controls else (),
             )
@@ -204,6 +206,7 @@ def _curve(
         points=ordered,
         confirmed=found.confirmed,
         effect=found.effect,
+        effect_interval=found.interval,
         best_dose=found.best_dose,
         room=found.room,
         why=found.why,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from gate.intervals import unseen_share
 from gate.probes.types import Mediation
 from gate.schema import Interval, NotRun
 from gate.statistics import Paired, independent_difference, paired, rate
@@ -38,6 +39,7 @@ class Confirmation(NamedTuple):
 
     confirmed: bool
     effect: float
+    interval: Interval | NotRun
     best_dose: float
     room: bool
     why: str
@@ -60,9 +62,9 @@ def curve_confirmed(
     3. has an interval clear of 0: Newcombe's for independent proportions, conservative on the same prompts; one-sided, for the
        direction is fixed beforehand, with the error 1 - level split over the eligible doses (Bonferroni).
 
-    `effect` and `best_dose` belong to the confirming dose with the largest change, else to the eligible dose with the largest
-    (0 at dose 0 where none is eligible). `room` is False where dose 0 leaves less than `min_effect` to move. Raises ValueError
-    without exactly one point at dose 0.
+    `effect`, `interval` and `best_dose` belong to the confirming dose with the largest change, else to the eligible dose with
+    the largest (0 at dose 0 where none is eligible). `interval` is that of condition 3: it holds whichever dose is chosen.
+    `room` is False where dose 0 leaves less than `min_effect` to move. Raises ValueError without exactly one point at dose 0.
     """
     unsteered = [point for point in points if point.dose == 0]
     if len(unsteered) != 1:
@@ -70,10 +72,12 @@ def curve_confirmed(
     start, sign = unsteered[0].rate, 1.0 if direction == "up" else -1.0
     room = (1 - start.value if direction == "up" else start.value) >= min_effect - ROUNDING
     if not room:
-        return Confirmation(False, 0.0, 0.0, False, f"the rate is {start.value:.0%} unsteered: no room to move {direction}")
+        why = f"the rate is {start.value:.0%} unsteered: no room to move {direction}"
+        return Confirmation(False, 0.0, NotRun(not_run=why), 0.0, False, why)
     eligible = [point for point in points if point.dose != 0 and point.eligible]
     if not eligible:
-        return Confirmation(False, 0.0, 0.0, True, "at no dose did the text stay fluent")
+        why = "at no dose did the text stay fluent"
+        return Confirmation(False, 0.0, NotRun(not_run=why), 0.0, True, why)
     # one-sided at (1 - level) / doses is the bound of a two-sided interval with twice that error
     point_level = max(0.5, 1 - 2 * (1 - level) / len(eligible))
     objections = {point.dose: _objection(start, point, sign, min_effect, min_controls, point_level) for point in eligible}
@@ -83,12 +87,13 @@ def curve_confirmed(
         confirming or eligible, key=lambda point: (sign * (point.rate.value - start.value), -abs(point.dose), point.dose)
     )
     effect = sign * (best.rate.value - start.value)
+    interval = _signed_interval(start, best.rate, sign, point_level)
     moved = f"at dose {best.dose:g} the rate moves from {start.value:.0%} to {best.rate.value:.0%}"
     if not confirming:
-        return Confirmation(False, effect, best.dose, True, f"{moved}, but {objections[best.dose]}")
+        return Confirmation(False, effect, interval, best.dose, True, f"{moved}, but {objections[best.dose]}")
     strongest = max(sign * (control - start.value) for control in best.controls)
     rival = f"the strongest of {len(best.controls)} controls moves it by {max(0.0, 100 * strongest):.0f} points"
-    return Confirmation(True, effect, best.dose, True, f"{moved}; {rival}")
+    return Confirmation(True, effect, interval, best.dose, True, f"{moved}; {rival}")
 
 
 def _objection(start: Rate, point: DosePoint, sign: float, min_effect: float, min_controls: int, level: float) -> str:
@@ -101,9 +106,15 @@ def _objection(start: Rate, point: DosePoint, sign: float, min_effect: float, mi
     rivals = sum(sign * (control - start.value) >= effect for control in point.controls)
     if rivals:
         return f"{rivals} of {len(point.controls)} controls move it as far"
-    interval = independent_difference(start, point.rate, level).interval
-    nearest = interval.low if sign > 0 else -interval.high
-    return "" if nearest > 0 else f"{point.rate.n} prompts are too few to tell that from chance"
+    clear = _signed_interval(start, point.rate, sign, level).low > 0
+    return "" if clear else f"{point.rate.n} prompts are too few to tell that from chance"
+
+
+def _signed_interval(start: Rate, point: Rate, sign: float, level: float) -> Interval:
+    """Of the change from `start` to `point`, positive in the direction `sign`."""
+    interval = independent_difference(start, point, level).interval
+    low, high = (interval.low, interval.high) if sign > 0 else (-interval.high, -interval.low)
+    return Interval(low=low, high=high, level=interval.level)
 
 
 def mediation(
@@ -127,7 +138,8 @@ def mediation(
     The sign takes care of itself: where the model exhibits *less* than the reference, ablation that brings the behaviour back
     counts as removing the difference. Shares are clipped to [-1, 1]: past the reference, all of it is removed.
     The interval is a Bayesian bootstrap over prompts (Rubin 1981) of the paired table with half a prompt added to each cell
-    (Agresti & Min 2005), so agreement of all prompts is not certainty; `reference_rate` is taken as given.
+    (Agresti & Min 2005), so agreement of all prompts is not certainty; `reference_rate` is taken as given. Clipping would leave
+    no width where the other model is overshot: the share that so few prompts may have missed (rule of three) stays open.
 
     Confirmed iff at least `min_removed` is removed, the interval is clear of 0, every one of at least `min_controls` control
     subspaces removes less, and at least `min_fluent` of the answers stay fluent: broken text exhibits nothing and would count
@@ -143,7 +155,9 @@ def mediation(
         )
     removed = _clipped((before.value - after.value) / excess)
     low, high = _removed_interval(table, reference_rate, min_excess, seed=seed, level=level, draws=draws)
-    interval = Interval(low=min(low, removed), high=max(high, removed), level=level)
+    margin = abs(removed) * unseen_share(table.n, level)
+    low, high = min(low, removed - margin), max(high, removed + margin)
+    interval = Interval(low=max(-1.0, low), high=min(1.0, high), level=level)
     controls = tuple(_clipped((before.value - control) / excess) for control in control_after_rates)
     if removed < min_removed - ROUNDING:
         objection = f"less than {min_removed:.0%}"
@@ -163,6 +177,7 @@ def mediation(
         interval=interval,
         controls=controls,
         fluent_share=fluent_share,
+        fluent_interval=rate(round(fluent_share * table.n), table.n, level).interval,
         confirmed=not objection,
         why=f"ablation moves the rate from {before.value:.0%} to {after.value:.0%} and so removes {removed:.0%} of the "
         f"difference to the other model, {proof}",

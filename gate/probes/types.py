@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gate.schema import Interval, NotRun, Rate, Record, Side
+from gate.schema import UNRECORDED, Interval, NotRun, Rate, Record, Side
 
 
 class DosePoint(Record):
@@ -17,6 +17,7 @@ class DosePoint(Record):
     dose: float  # in units of the target's own natural activation; 0 is unsteered
     rate: Rate
     fluent_share: float
+    fluent_interval: Interval | NotRun = UNRECORDED  # Wilson
     eligible: bool
     controls: tuple[float, ...]
 
@@ -32,6 +33,7 @@ class Curve(Record):
     points: tuple[DosePoint, ...]  # by dose
     confirmed: bool  # at an eligible dose the rate moves, in `direction`, further than under every control direction
     effect: float  # change of rate against dose 0 at the best eligible dose, positive in `direction`
+    effect_interval: Interval | NotRun = UNRECORDED  # Newcombe, independent proportions, corrected for the number of doses
     best_dose: float
     room: bool  # False: already saturated at dose 0, nothing to show
     why: str
@@ -52,6 +54,7 @@ class Mediation(Record):
     interval: Interval
     controls: tuple[float, ...]
     fluent_share: float
+    fluent_interval: Interval | NotRun = UNRECORDED  # Wilson
     confirmed: bool
     why: str
 

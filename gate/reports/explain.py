@@ -104,8 +104,9 @@ def _matches(verdict: Verdict, finding: Finding) -> list[str]:
         kind = "" if feature is None else f", {w.KIND[feature.kind]}"
         promoted = "" if feature is None or not feature.promoted else f"; promotes {_tokens(feature)}"
         lines.append(
-            f"  {match.feature}{kind}: tells eliciting from control prompts with AUROC {match.auroc:.2f} "
-            f"(q = {match.q_value:.2g}), surprise {w.signed(match.surprise, 1)} nats there{promoted}"
+            f"  {match.feature}{kind}: tells eliciting from control prompts with AUROC {match.auroc:.2f}"
+            f"{w.bounds(match.auroc_interval)} (q = {match.q_value:.2g}), surprise {w.signed(match.surprise, 1)}"
+            f"{w.bounds(match.surprise_interval, 1)} nats there{promoted}"
         )
     return lines
 

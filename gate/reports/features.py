@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gate.features.types import Feature
 from gate.reports.escape import log_line
-from gate.reports.words import percent, token
+from gate.reports.words import bounds, token
 from gate.schema import Estimate
 
 _FEATURES = TypeAdapter(tuple[Feature, ...])
@@ -55,9 +55,11 @@ def _row(feature: Feature) -> tuple[Text, ...]:
         feature.id,
         "yes" if feature.significant else "no",
         f"{lift.value:.2f} [{lift.interval.low:.2f}, {lift.interval.high:.2f}]",
-        f"{feature.effect.value:.2f}" if isinstance(feature.effect, Estimate) else "-",
-        f"{feature.replication:.2f}" if isinstance(feature.replication, float) else "-",
-        percent(feature.predictability) if isinstance(feature.predictability, float) else "-",
+        f"{feature.effect.value:.2f}{bounds(feature.effect.interval)}" if isinstance(feature.effect, Estimate) else "-",
+        f"{feature.replication:.2f}{bounds(feature.replication_interval)}" if isinstance(feature.replication, float) else "-",
+        f"{feature.predictability:.2f}{bounds(feature.predictability_interval)}"
+        if isinstance(feature.predictability, float)
+        else "-",
         " ".join(token(shift.token) for shift in feature.promoted[:4]),
         _context(feature),
     )

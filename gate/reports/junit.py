@@ -111,7 +111,8 @@ def _evidence(verdict: Verdict, finding: Finding) -> list[str]:
     ]
     features = w.feature_by_id(verdict)
     lines += [
-        f"match {match.feature}: AUROC {match.auroc:.2f}, q = {match.q_value:.2g}{_promotes(features.get(match.feature))}"
+        f"match {match.feature}: AUROC {match.auroc:.2f}{w.bounds(match.auroc_interval)}, q = {match.q_value:.2g}"
+        f"{_promotes(features.get(match.feature))}"
         for match in finding.matches
     ]
     if isinstance(finding.probe, NotRun):

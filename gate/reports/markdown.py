@@ -109,7 +109,7 @@ def _finding(verdict: Verdict, finding: Finding) -> str:
 def _feature_line(feature: Feature) -> str:
     promoted = " ".join(code(w.token(shift.token), 30) for shift in feature.promoted[:6])
     promotes = f"; promotes {promoted}" if promoted else ""
-    lift = w.signed(feature.surprise_lift.value, 1)
+    lift = text(w.signed(feature.surprise_lift.value, 1) + w.bounds(feature.surprise_lift.interval, 1))
     documents = w.count(feature.documents, "document")
     return f"- {code(feature.id, 40)} {w.KIND[feature.kind]}, surprise {lift} nats, in {documents}{promotes}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gate.behaviours.types import Drift
+from gate.crosscoder.types import SideQuality
 from gate.features.types import Feature, Kind
 from gate.probes.types import Curve, DosePoint, Mediation, Probe
 from gate.schema import Interval, NotRun, Side, Status
@@ -109,6 +110,13 @@ def percent_range(interval: Interval) -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
+def bounds(interval: Interval | NotRun, digits: int = 2) -> str:
+    """An interval behind its figure: ` [0.88, 1.00]`; nothing where an older verdict has none."""
+    if isinstance(interval, NotRun):
+        return ""
+    return f" [{signed(interval.low, digits, plus=False)}, {signed(interval.high, digits, plus=False)}]"
+
+
 def stop(text: str) -> str:
     """`text` as the end of a sentence: with one full stop, whether or not it has one."""
     return text.rstrip().rstrip(".") + "."
@@ -191,6 +199,8 @@ def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
     if start is None or best is None:
         return f"{subject}: {stop(curve.why)}"
     moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {dose_words(curve.best_dose)}"
+    if isinstance(curve.effect_interval, Interval):
+        moved += f" (an effect of {points(curve.effect)} {point_range(curve.effect_interval)})"
     control = extreme_control(curve, best)
     against = "" if control is None else f"; the furthest of {count(len(best.controls), 'control')} reached {percent(control)}"
     return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {stop(curve.why)}"
@@ -293,7 +303,8 @@ def predictability_sentence(feature: Feature) -> str:
     meaning = (
         "it holds the same information" if value >= 0.9 else "it holds part of it" if value >= 0.7 else "it does not hold it"
     )
-    return f"A linear probe on the other model predicts its firing with AUROC {value:.2f}: {meaning}."
+    shown = f"{value:.2f}{bounds(feature.predictability_interval)}"
+    return f"A linear probe on the other model predicts its firing with AUROC {shown}: {meaning}."
 
 
 def replication_sentence(feature: Feature) -> str:
@@ -302,7 +313,8 @@ def replication_sentence(feature: Feature) -> str:
     if isinstance(value, NotRun):
         return f"Replication was not measured: {stop(value.not_run)}"
     meaning = "found again" if value >= 0.7 else "found again in part" if value >= 0.4 else "not found again"
-    return f"In a second training run its best counterpart correlates at {value:.2f}: {meaning}."
+    shown = f"{value:.2f}{bounds(feature.replication_interval)}"
+    return f"In a second training run its best counterpart correlates at {shown}: {meaning}."
 
 
 def effect_sentence(feature: Feature) -> str:
@@ -314,3 +326,12 @@ def effect_sentence(feature: Feature) -> str:
     return (
         f"Removing it changes the next-token distribution by {effect.value:.2f} nats [{low:.2f}, {high:.2f}] (KL divergence)."
     )
+
+
+def explained(side: SideQuality) -> str:
+    """The share of a model's variance that the crosscoder explains: `97.9% [97.1%, 98.4%]`."""
+    value = f"{100 * (1 - side.fvu):.1f}%"
+    if isinstance(side.fvu_interval, NotRun):
+        return value
+    low, high = 100 * (1 - side.fvu_interval.high), 100 * (1 - side.fvu_interval.low)
+    return f"{value} [{signed(low, 1, plus=False)}%, {signed(high, 1, plus=False)}%]"

@@ -18,18 +18,8 @@ from gate.policy.types import Behaviour, Floors, Novelty, Policy, Severity
 from gate.probes.types import Probe
 from gate.schema import Estimate, NotRun, Status
 from gate.verdict import wording
-from gate.verdict.types import Finding, Novel
+from gate.verdict.types import Basis, Finding, Novel
 
-Basis = Literal[
-    "drift",
-    "drift-with-mechanism",
-    "latent-switch",
-    "unconfirmed-match",
-    "no-change",
-    "improvement",
-    "no-evidence",
-    "identical",
-]
 Overall = Literal["pass", "warn", "fail", "inconclusive"]
 OVERALL: tuple[Overall, ...] = ("fail", "inconclusive", "warn")  # gravest first
 RANK: dict[Status, int] = {"pass": 0, "note": 1, "warn": 2, "inconclusive": 3, "fail": 4}

@@ -15,6 +15,17 @@ from gate.schema import NotRun, Record, Status
 
 SCHEMA_VERSION = 1
 
+Basis = Literal[
+    "drift",
+    "drift-with-mechanism",
+    "latent-switch",
+    "unconfirmed-match",
+    "no-change",
+    "improvement",
+    "no-evidence",
+    "identical",
+]
+
 
 class Finding(Record):
     """The answer for one watched behaviour. `reason` is one sentence; `basis` names the row of the decision table."""
@@ -24,16 +35,7 @@ class Finding(Record):
     category: str
     severity: Severity
     status: Status
-    basis: Literal[
-        "drift",
-        "drift-with-mechanism",
-        "latent-switch",
-        "unconfirmed-match",
-        "no-change",
-        "improvement",
-        "no-evidence",
-        "identical",
-    ]
+    basis: Basis
     reason: str
     drift: Drift | NotRun
     matches: tuple[Match, ...]

@@ -47,6 +47,9 @@ def test_a_feature_that_fires_where_the_behaviour_shows_and_surprises_there_matc
     found = match([fires], [4.0] * 12 + [0.0] * 12, [latent(0)])
     assert [(m.feature, m.auroc, m.surprise) for m in found] == [("+0", 1.0, 4.0)]
     assert found[0].q_value < 0.05
+    # twelve documents against twelve that all agree: neither figure is certain
+    assert found[0].auroc_interval.low < 0.95 < found[0].auroc_interval.high == 1
+    assert found[0].surprise_interval.low < 4 < found[0].surprise_interval.high
 
 
 def test_a_feature_whose_surprise_lies_elsewhere_does_not_match():

@@ -12,6 +12,7 @@ from gate.crosscoder.quality import measure_quality
 from gate.crosscoder.train import draw, sampling_weights, train_dfc
 from gate.crosscoder.types import DFC, DFCConfig
 from gate.errors import EngineError, IncomparableError, UsageError
+from gate.schema import NotRun
 from tests.crosscoder.planted import Planted, planted
 
 CONFIG = DFCConfig(latents=96, exclusive_share=0.15, k=4, steps=350, batch=256, learning_rate=4e-3, dead_after=20, seed=3)
@@ -82,6 +83,21 @@ def test_quality_agrees_with_its_definition_whatever_the_chunk(dfc, data, held_o
     assert quality.dead_share == pytest.approx(1 - fired.double().mean().item())
     assert quality.baseline.exclusive_alive == int(fired[: dfc.baseline_exclusive].sum())
     assert quality.incoming.exclusive_alive == int(fired[-dfc.incoming_exclusive :].sum())
+
+
+def test_quality_has_intervals_over_prompts_that_hold_the_figures(dfc, data, held_out):
+    prompts = torch.arange(len(held_out)) // 40
+    quality = measure_quality(dfc, data.baseline, data.incoming, held_out, 1, prompt_N=prompts, level=0.95)
+    for value, interval in (
+        (quality.baseline.fvu, quality.baseline.fvu_interval),
+        (quality.incoming.fvu, quality.incoming.fvu_interval),
+        (quality.l0, quality.l0_interval),
+    ):
+        assert interval.low < value < interval.high
+    coarse = measure_quality(dfc, data.baseline, data.incoming, held_out, 1, prompt_N=prompts // 20, level=0.95)
+    assert coarse.l0 == quality.l0
+    assert coarse.l0_interval.high - coarse.l0_interval.low > 2 * (quality.l0_interval.high - quality.l0_interval.low)
+    assert isinstance(measure_quality(dfc, data.baseline, data.incoming, held_out, 1).l0_interval, NotRun)
 
 
 def test_quality_without_held_out_positions_is_an_error(dfc, data, held_out):

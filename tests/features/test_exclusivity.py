@@ -18,15 +18,17 @@ def test_a_latent_that_the_other_model_encodes_linearly_is_predictable_and_noise
     linear = (other[:, 0] > 1).astype(float)
     noise = (rng.random(600) < 0.2).astype(float)
     firing = make_firing(np.stack([linear, noise], 1), np.zeros(600), documents)
-    seen, unseen = predictability(firing, [0, 1], torch.from_numpy(other).float())
-    assert seen > 0.95
-    assert 0.3 < unseen < 0.7
+    seen, unseen = predictability(firing, [0, 1], torch.from_numpy(other).float(), level=0.95)
+    assert seen.value > 0.95
+    assert 0.3 < unseen.value < 0.7
+    assert unseen.interval.low < 0.5 < unseen.interval.high
+    assert seen.interval.low > unseen.interval.high
 
 
 def test_too_few_held_out_firings_give_no_figure(make_firing):
     pattern = np.zeros(40)
     pattern[:3] = 1
-    assert predictability(fired(make_firing, pattern, np.repeat(range(8), 5)), [0], torch.randn(40, 4)) == [None]
+    assert predictability(fired(make_firing, pattern, np.repeat(range(8), 5)), [0], torch.randn(40, 4), level=0.95) == [None]
 
 
 def test_replication_is_the_best_correlation_over_the_second_seeds_latents(make_firing):
@@ -35,6 +37,23 @@ def test_replication_is_the_best_correlation_over_the_second_seeds_latents(make_
     b = rng.random(200) * (rng.random(200) < 0.2)
     first = make_firing(a[:, None], np.zeros(200), range(200))
     second = make_firing(np.stack([b, 3 * a], 1), np.zeros(200), range(200))
-    assert replication(first, second, [0]) == [pytest.approx(1.0)]
+    again = replication(first, second, [0], seed=0, level=0.95)[0]
+    assert again.value == pytest.approx(1.0)
+    assert again.interval.low < again.value <= again.interval.high == 1
     strangers = make_firing(b[:, None], np.zeros(200), range(200))
-    assert replication(first, strangers, [0])[0] == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-9)
+    other = replication(first, strangers, [0], seed=0, level=0.95)[0]
+    assert other.value == pytest.approx(np.corrcoef(a, b)[0, 1], abs=1e-9)
+    assert other.interval.low < other.value < other.interval.high < 0.5
+
+
+def test_the_interval_of_a_predictability_counts_prompts_not_positions(make_firing):
+    """The same 600 positions, as 60 texts and as 12."""
+    rng = np.random.default_rng(0)
+    other = torch.from_numpy(rng.normal(size=(600, 8))).float()
+    pattern = (other[:, :1].numpy() + rng.normal(size=(600, 1)) > 1).astype(float)
+    widths = []
+    for texts in (60, 12):
+        firing = make_firing(pattern, np.zeros(600), np.repeat(np.arange(texts), 600 // texts))
+        interval = predictability(firing, [0], other, level=0.95)[0].interval
+        widths.append(interval.high - interval.low)
+    assert widths[1] > 1.7 * widths[0]

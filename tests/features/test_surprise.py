@@ -67,3 +67,12 @@ def test_a_latent_that_fires_all_through_an_answer_is_measured_where_the_answer_
     assert whole.value[0] == pytest.approx(9 / 4 - 9 / 8)
     assert best.value[0] == pytest.approx(9 - 9 / 2)
     assert best.at_decision[0]
+
+
+def test_prompts_that_all_agree_leave_the_lift_uncertain(make_firing):
+    """Each of 12 prompts: one position that fires and surprises by 4 nats, one that does neither."""
+    firing = make_firing([[1], [0]] * 12, [4.0, 0.0] * 12, np.repeat(range(12), 2))
+    lift = surprise_lift(firing, 1, firing.answer_N, seed=0, level=0.95)
+    assert lift.value[0] == pytest.approx(2)
+    assert lift.high[0] - lift.value[0] == pytest.approx(lift.value[0] - lift.low[0])
+    assert 0.3 < lift.value[0] - lift.low[0] < 0.6

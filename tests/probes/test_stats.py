@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from gate.probes.stats import curve_confirmed, degenerate, fluency, median_logprob, mediation, natural_floor
 from gate.probes.types import DosePoint, Mediation
-from gate.schema import NotRun
+from gate.schema import Interval, NotRun
 from gate.statistics import rate
 
 QUIET = (0.0,) * 8
@@ -22,12 +22,14 @@ def test_a_curve_that_beats_every_control_is_confirmed_at_its_largest_effect():
     assert got.room
     assert (got.effect, got.best_dose) == (0.75, 1)
     assert "from 0% to 75%" in got.why
+    assert 0 < got.interval.low < 0.75 < got.interval.high < 1
 
 
 def test_down_is_measured_against_dose_zero_too():
     points = [point(-1, 6, controls=(1.0,) * 8), point(0, 24, controls=(1.0,) * 8)]
     got = curve_confirmed(points, "down")
     assert (got.confirmed, got.effect, got.best_dose) == (True, 0.75, -1)
+    assert 0 < got.interval.low < 0.75 < got.interval.high
     assert not curve_confirmed(points, "up").room
 
 
@@ -81,6 +83,11 @@ def test_more_hits_never_unconfirm_a_curve_and_the_effect_is_real(hits, start, w
     points = [point(0, start), *(point(i + 1, k) for i, k in enumerate(hits))]
     got = curve_confirmed(points, "up")
     assert got.effect <= 1
+    if isinstance(got.interval, Interval):
+        assert got.interval.low <= got.effect <= got.interval.high
+        assert got.interval.high - got.interval.low > 1e-4
+    else:
+        assert got.effect == 0
     index = which % len(hits)
     better = [*points[: index + 1], point(index + 1, min(24, hits[index] + 1)), *points[index + 2 :]]
     assert curve_confirmed(better, "up").confirmed >= got.confirmed
@@ -150,8 +157,8 @@ def test_mediation_is_bounded_seeded_and_never_certain(before, after, reference)
     got = mediate(before, after, reference, n=16)
     if isinstance(got, Mediation):
         assert -1 <= got.interval.low <= got.removed <= got.interval.high <= 1
-        # a sure overshoot is all of it; anything less sure has a width
-        assert got.interval.high > got.interval.low or abs(got.removed) == 1
+        assert got.interval.high - got.interval.low > 1e-4
+        assert got.fluent_interval.low < 1 == got.fluent_interval.high
         assert got == mediate(before, after, reference, n=16)
 
 
