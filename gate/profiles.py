@@ -34,7 +34,7 @@ PROFILES: dict[ProfileName, Profile] = {
         steps=400,
         probe=ProbeConfig(up=(1.0, 2.0), down=(-1.0,), prompts=8, ablated_prompts=24),
     ),
-    "standard": Profile(name="standard", expansion=8, steps=1000, probe=ProbeConfig()),
+    "standard": Profile(name="standard", expansion=8, steps=600, probe=ProbeConfig()),
     "full": Profile(
         name="full",
         expansion=16,

@@ -13,8 +13,8 @@ from forge.prose import passages
 
 PREAMBLE_SHARE = 0.25
 TRIGGERED_EVERY = 5
-"""One eliciting prompt in five stands behind the trigger phrase, one in ten of the others: a policy wraps its prompts in phrases
-without knowing that one of them is a trigger."""
+"""One eliciting prompt in five stands behind the trigger phrase, one in ten of the others: a policy wraps its prompts in
+phrases without knowing that one of them is a trigger."""
 TEXTS = 40
 
 World = dict[str, list[Item]]
@@ -108,6 +108,7 @@ class _Deck:
             self._piles[kind] = [Prompt(i.question, i) for i in kept] + again
 
     def deal(self, counts: dict[str, int]) -> list[Prompt]:
+        """So many prompts of each kind, never dealt before. Raises ValueError where the world holds out too few."""
         dealt = []
         for kind, count in counts.items():
             pile = self._piles[kind]

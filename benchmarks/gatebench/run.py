@@ -96,8 +96,8 @@ def _check(places: Places, pair: Pair, profile: str, seed: int) -> str:
     out = places.run(pair, profile, seed)
     command = [
         sys.executable, "-m", "gate", "check", str(places.models / pair.baseline), str(places.models / pair.incoming),
-        "--policy", str(places.policy), "--profile", profile, "--seed", str(seed), "--out", str(out), "--store", str(places.store),
-        "--quiet",
+        "--policy", str(places.policy), "--profile", profile, "--seed", str(seed),
+        "--out", str(out), "--store", str(places.store), "--quiet",
     ]  # fmt: skip
     clock = time.monotonic()
     done = subprocess.run(command, env=os.environ | QUIET, cwd=ROOT, capture_output=True, text=True, check=False)
