@@ -57,7 +57,7 @@ def verdict():
 def test_explain_shows_them(verdict):
     page = explain(verdict, "over-refusal", width=10_000)
     assert "with AUROC 0.97 [0.88, 0.99] (q = 0.004), surprise +8.4 [7.1, 9.2] nats there" in page
-    assert "0% → 75% at dose 1.5 (an effect of +75 pts [+37, +86]); the furthest" in page
+    assert "0% → 75% at dose 1.5 (75 points up [37, 86]); the furthest" in page
     page = explain(verdict, "+744", width=10_000)
     assert "with AUROC 0.62 [0.51, 0.71]: " in page
     assert "correlates at 0.94 [0.91, 0.96]: " in page
@@ -71,14 +71,14 @@ def test_html_shows_them(verdict):
         "0.88 to 0.99, AUROC, q = 0.004",
         "97.9% [97.5%, 98.2%] of the baseline",
         "<dd>7.9 [7.6, 8.2]</dd>",
-        "an effect of +75 pts [+37, +86]",
+        "75 points up [37, 86]",
     ):
         assert fact in page
 
 
 def test_markdown_junit_and_the_list_of_features_show_them(verdict):
     assert "surprise \\+10.5 \\[9.1, 12.1\\] nats" in markdown.render(verdict)
-    assert "\\[\\+37, \\+86\\]" in markdown.render(verdict)
+    assert "(92 points down \\[37, 86\\])" in markdown.render(verdict)
     assert "AUROC 0.97 [0.88, 0.99], q = 0.004" in junit.render(verdict)
     table = render_table(verdict.features, len(verdict.features), width=400, color=False)
     assert "0.94 [0.91, 0.96]" in table
