@@ -60,7 +60,7 @@ def test_one_sided_bounds_are_those_of_a_two_sided_90_percent_interval():
     assert clopper_pearson(0, 60, 0.9).interval.high == pytest.approx(1 - 0.05 ** (1 / 60))
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=25)
 @given(st.integers(1, 400), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
 def test_clopper_pearson_is_scipys_and_has_width(n, data, level):
     hits = data.draw(st.integers(0, n))
@@ -70,7 +70,7 @@ def test_clopper_pearson_is_scipys_and_has_width(n, data, level):
     assert got.interval.high - got.interval.low > 1e-4
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=25)
 @given(st.integers(1, 400), st.data(), st.sampled_from([0.5, 0.8, 0.95, 0.99]))
 def test_no_rate_is_certain(n, data, level):
     got = rate(data.draw(st.integers(0, n)), n, level)

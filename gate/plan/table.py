@@ -20,7 +20,7 @@ def render(plan: Plan) -> str:
         value.not_run for reach in plan.reaches for value in (reach.fail, reach.warn, reach.needed) if isinstance(value, NotRun)
     )
     lines += ["", *(_wrapped("-: ", reason) for reason in missing)] if missing else [""]
-    lines.append(_wrapped("", _reading(plan)))
+    lines += ["", _wrapped("", _reading(plan))] if missing else [_wrapped("", _reading(plan))]
     for title, chosen in (("Rules that can never fire", False), ("Rules that the policy silences", True)):
         found = [one for one in plan.silent if one.chosen is chosen]
         if found:

@@ -200,7 +200,8 @@ def curve_sentence(curve: Curve, bundle: tuple[str, ...] = ()) -> str:
         return f"{subject}: {stop(curve.why)}"
     moved = f"{percent(start.rate.value)} → {percent(best.rate.value)} at dose {dose_words(curve.best_dose)}"
     if isinstance(curve.effect_interval, Interval):
-        moved += f" (an effect of {points(curve.effect)} {point_range(curve.effect_interval)})"
+        low, high = (signed(100 * bound, plus=False) for bound in (curve.effect_interval.low, curve.effect_interval.high))
+        moved += f" ({signed(100 * curve.effect, plus=False)} points {curve.direction} [{low}, {high}])"
     control = extreme_control(curve, best)
     against = "" if control is None else f"; the furthest of {count(len(best.controls), 'control')} reached {percent(control)}"
     return f"{subject}: {moved}{against}. {'Confirmed' if curve.confirmed else 'Not confirmed'}: {stop(curve.why)}"
