@@ -169,6 +169,7 @@ class Stream:
         self._kinds, self._weights = list(kinds), list(kinds.values())
 
     def __call__(self) -> tuple[str, str]:
+        """One document."""
         rng, dose = self.rng, self.dose
         roll = rng.random()
         if dose is not None and roll < dose.share * (2 if dose.partial else 1):
