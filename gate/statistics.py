@@ -75,6 +75,21 @@ def rate(hits: int, n: int, level: float) -> Rate:
     return Rate(hits=hits, n=n, value=value, interval=Interval(low=low, high=high, level=level))
 
 
+def clopper_pearson(hits: int, n: int, level: float) -> Rate:
+    """`hits` of `n` with the exact interval from the beta quantiles (Clopper & Pearson 1934): never below its nominal coverage.
+
+    Raises ValueError unless 0 <= hits <= n and n >= 1, and for a level outside (0, 1).
+    """
+    if not 0 <= hits <= n or n < 1:
+        raise ValueError(f"{hits} hits of {n} is not a rate")
+    if not 0 < level < 1:
+        raise ValueError(f"a confidence level lies between 0 and 1, not at {level}")
+    tail = (1 - level) / 2
+    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return Rate(hits=hits, n=n, value=hits / n, interval=Interval(low=low, high=high, level=level))
+
+
 def paired_difference(table: Paired, level: float) -> Estimate:
     """Second minus first rate, with Newcombe's (1998c) method 10 interval for paired proportions.
 
