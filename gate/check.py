@@ -2,8 +2,9 @@
 
     resolve -> answers -> activations -> crosscoder (two seeds) -> features -> behaviours -> probes -> verdict
 
-A calibration of the baseline, if the store has one, raises thresholds first. Each stage is a function of `gate.stages` that reads finished artefacts and writes one. The verdict is a pure function of the
-policy and the evidence, and every report is a projection of the verdict.
+Each stage is a function of `gate.stages` that reads finished artefacts and writes one. A calibration of the baseline, if the
+store has one, raises thresholds first. The verdict is a pure function of the policy and the evidence, and every report is a
+projection of the verdict.
 """
 
 from __future__ import annotations

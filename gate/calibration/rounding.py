@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SIDE_FILES = (".json", ".txt", ".model", ".jinja")  # configuration, tokenizer and templates; no other weights, no pickle
 LEVELS = 127  # of a symmetric signed 8-bit integer
+SIGNIFICANT_BITS = {"bf16": 8, "fp16": 11}  # the leading one included
 
 
 class Rounding(NamedTuple):
@@ -92,16 +93,18 @@ def round_tensor(stored: Tensor, rounding: Rounding, name: str) -> Tensor:
     """`stored`, rounded, in its own shape and type.
 
     int8: tensors of two or more dimensions, symmetric, one scale per row (last dimension): max |x| / 127. Vectors stay.
-    bf16, fp16: every floating-point tensor; numbers beyond the range of fp16 stay. Stochastic rounding goes up with the
-    probability that makes it unbiased; its generator depends on the draw and the tensor's name. Integers are left alone.
+    bf16, fp16: every floating-point tensor to 8 or 11 significant bits, whatever the exponent: relative rounding alone, no
+    overflow or underflow. Stochastic rounding goes up with the probability that makes it unbiased; its generator depends on the
+    draw and the tensor's name. Integers are left alone.
     """
     import torch
 
     if not stored.is_floating_point() or stored.element_size() == 1:
         return stored
     if rounding.kind != "int8":
-        narrow = stored.to(torch.bfloat16 if rounding.kind == "bf16" else torch.float16).to(stored.dtype)
-        return torch.where(torch.isfinite(narrow), narrow, stored)
+        mantissa, exponent = torch.frexp(stored.double())
+        scale = 2.0 ** SIGNIFICANT_BITS[rounding.kind]
+        return torch.ldexp((mantissa * scale).round() / scale, exponent).to(stored.dtype)
     if stored.ndim < 2 or not stored.numel():
         return stored
     wide = stored.to(torch.float64 if stored.dtype == torch.float64 else torch.float32)

@@ -81,7 +81,8 @@ def _behaviours(nulls: tuple[BehaviourNull, ...], policy: Policy) -> Table:
         table.add_row(
             name, f"{flips.hits} of {flips.n} ({100 * flips.value:.1f}%)",
             f"{100 * flips.interval.low:.1f}% to {100 * flips.interval.high:.1f}%",
-            f"{w.signed(100 * values[0], 1)} to {w.signed(100 * values[-1], 1)} points", f"{100 * one.bound:.1f} points", tolerance,
+            f"{w.signed(100 * values[0], 1)} to {w.signed(100 * values[-1], 1)} points",
+            f"{100 * one.bound:.1f} points", tolerance,
         )  # fmt: skip
     return table
 
@@ -109,5 +110,5 @@ def _nulls(calibration: Calibration, policy: Policy) -> Table:
 
 def _verdict(calibration: Calibration) -> Text:
     total = w.count(len(calibration.comparisons), "null comparison")
-    line = f"{calibration.alarms} of {total} alarmed. Kept as {w.short_digest(calibration.digest)}: checks of this baseline find it."
-    return Text(line, style="bold")
+    kept = f"kept as {w.short_digest(calibration.digest)}, where checks of this baseline find it"
+    return Text(f"{calibration.alarms} of {total} alarmed; {kept}", style="bold")
