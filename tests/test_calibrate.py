@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from gate.calibration.apply import FILE
-from gate.calibration.types import Calibration
+from gate.calibration.apply import CALIBRATION, FILE, calibration_key
+from gate.calibration.summary import spread
+from gate.calibration.types import Calibration, LiftNull
+from gate.check import Request, _open, run_diff
+from gate.context import write_json
+from gate.policy.load import load_policy
+from gate.profiles import profile_named
+from gate.progress import Silent
 from gate.reports import read_verdict
 from gate.schema import NotRun
 from gate.store import Store
@@ -142,6 +149,29 @@ def test_a_policy_that_rounding_alone_upsets_is_refused_before_any_work(world, n
     assert ran.code == 2
     assert "songs" in ran.out  # the table all the same
     assert "of 16 outcomes" in ran.last_error
+
+
+def test_raised_thresholds_make_the_features_again_and_nothing_before_them(world, tmp_path):
+    store = Store(world.store)
+    request = Request(str(world.model), str(world.other), load_policy(world.policy), profile_named("smoke"), seed=3)
+    context, quiet = _open(request, store, Silent())
+    assert quiet is not None
+    run_diff(request, store, Silent())
+    made = {stage: set((world.store / stage).iterdir()) for stage in ("activations", "crosscoder", "features")}
+
+    loud = quiet.model_copy(update={"surprise_lift": (LiftNull(kind="added", bound=spread([40.0])),)})
+    home = store.folder(calibration_key(context))
+    home.rename(tmp_path / "quiet")
+    try:
+        with store.create(calibration_key(context)) as folder:
+            write_json(CALIBRATION, folder / FILE, loud)
+        found = run_diff(request, store, Silent())
+    finally:
+        shutil.rmtree(home)
+        (tmp_path / "quiet").rename(home)
+    assert all("not clear of 50 nats" in feature.why for feature in found)
+    more = {stage: len(set((world.store / stage).iterdir()) - before) for stage, before in made.items()}
+    assert more == {"activations": 0, "crosscoder": 0, "features": 1}
 
 
 def test_reading_a_calibration_imports_no_torch(world, tmp_path):

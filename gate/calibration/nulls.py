@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gate.context import Context
     from gate.features.firing import Firing
     from gate.features.surprise import Lift
+    from gate.features.types import Kind
     from gate.policy.types import Behaviour
     from gate.schema import Side
 
@@ -57,6 +58,8 @@ def compare(context: Context, copy: RoundedCopy, rounding: str) -> NullCompariso
         copy_digest=copy.model.ref.digest,
         changed=copy.changed,
         tensors=copy.tensors,
+        prompts=len(texts.answered),
+        answers_changed=sum(one.baseline != one.incoming for one in texts.answered),
         status=decision.status,
         summary=decision.summary,
         coverage=texts.coverage,
@@ -113,17 +116,36 @@ def _statistics(context: Context, texts: stages.Texts, first: stages.Trained, se
         "incoming": best_lift(firing, 1, seed=context.seed, level=level),
     }
     sides = candidates(dfc, lifts, context.policy.novelty.min_documents, -math.inf)
-    kinds = {latent: kind_of(dfc, latent) for latent in sides}
-    lows = {latent: float(lifts[side].low[latent]) for latent, side in sides.items()}
-    largest = {kind: max((lows[i] for i in sides if kinds[i] == kind), default=None) for kind in KINDS}
+    kinds = {latent: kind_of(dfc, latent) for latent in range(firing.latents)}
     mine = [Candidate(f"{SIGN[kinds[i]]}{i}", i, kinds[i], side) for i, side in sides.items()]
     surprise, area = _would_be_matches(context, mine, firing, texts)
     return Statistics(
-        lifts=tuple(LiftBound(kind=kind, value=value) for kind, value in largest.items() if value is not None),
+        lifts=_largest(kinds, lifts, context.policy.novelty.min_documents),
         local_surprise=surprise,
         auroc=area,
         replication=tuple(sorted(replication(firing, twin, list(sides)))) if sides else (),
     )
+
+
+def _largest(kinds: Mapping[int, Kind], lifts: Mapping[Side, Lift], min_documents: int) -> tuple[LiftBound, ...]:
+    """The largest lower bound of each kind, over all latents: added ones in what the incoming model wrote, and so on."""
+    authors: dict[Kind, tuple[Side, ...]] = {
+        "added": ("incoming",),
+        "removed": ("baseline",),
+        "rewired": ("baseline", "incoming"),
+    }
+    bounds = []
+    for kind in KINDS:
+        mine = [latent for latent, own in kinds.items() if own == kind]
+        lows = [
+            float(lifts[side].low[latent])
+            for side in authors[kind]
+            for latent in mine
+            if lifts[side].documents[latent] >= min_documents
+        ]
+        if lows:
+            bounds.append(LiftBound(kind=kind, value=max(lows)))
+    return tuple(bounds)
 
 
 def _would_be_matches(

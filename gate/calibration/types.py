@@ -61,6 +61,8 @@ class NullComparison(Record):
     copy_digest: str
     changed: int  # tensors that rounding changed
     tensors: int
+    prompts: int
+    answers_changed: int  # prompts that the copy answers in other words; where none, nothing can surprise and every lift is 0
     status: Literal["pass", "warn", "fail", "inconclusive"]
     summary: str
     coverage: Coverage

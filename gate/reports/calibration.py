@@ -58,11 +58,14 @@ def _grid(*headers: str) -> Table:
 
 
 def _comparisons(comparisons: tuple[NullComparison, ...]) -> Table:
-    table = _grid("copy", "seed", "fold", "answer", "real changes", "largest lift bound", "unexplained variance")
+    table = _grid(
+        "copy", "seed", "fold", "verdict", "other answers", "real changes", "largest lift bound", "unexplained variance"
+    )
     for one in comparisons:
         lift = max((item.value for item in one.lifts), default=None)
         table.add_row(
             log_line(one.rounding, 40), str(one.seed), str(one.fold), Text(one.status, style=_STYLE[one.status]),
+            f"{one.answers_changed} of {one.prompts}",
             str(one.significant), "–" if lift is None else f"{w.signed(lift, 2)} nats",
             f"{100 * one.quality.baseline.fvu:.1f}% and {100 * one.quality.incoming.fvu:.1f}%",
         )  # fmt: skip
