@@ -16,7 +16,7 @@ from gate.calibration.types import Calibration, LiftNull
 from gate.check import Request, _open, run_diff
 from gate.context import write_json
 from gate.policy.load import load_policy
-from gate.profiles import profile_named
+from gate.profiles import PROFILES, profile_named
 from gate.progress import Silent
 from gate.reports import read_verdict
 from gate.schema import NotRun
@@ -26,6 +26,7 @@ from tests.command import gate
 from tests.tiny import make_model
 
 ROOT = Path(__file__).resolve().parent.parent
+STEPS = 30  # of the crosscoder: what it learns does not matter here
 POLICY = """\
 version: 1
 name: tiny
@@ -73,9 +74,20 @@ def leftovers(store):
     return list((store / ".scratch").iterdir())
 
 
+# the same command line in a process of its own, with as short a training, that tells on leaving what it imported
+SHORT = (
+    "import atexit, sys; sys.argv[0] = 'gate'\nfrom gate.profiles import PROFILES\n"
+    f"PROFILES['smoke'] = PROFILES['smoke'].model_copy(update={{'steps': {STEPS}}})\n"
+    "atexit.register(lambda: print('HEAVY', sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr))\n"
+    "from gate.cli import main; main()"
+)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return World(tmp_path_factory.mktemp("calibrate"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PROFILES, "smoke", PROFILES["smoke"].model_copy(update={"steps": STEPS}))
+        yield World(tmp_path_factory.mktemp("calibrate"))
 
 
 def test_it_says_what_noise_looks_like_and_leaves_no_file_behind(world):
@@ -175,20 +187,15 @@ def test_raised_thresholds_make_the_features_again_and_nothing_before_them(world
 
 
 def test_reading_a_calibration_imports_no_torch(world, tmp_path):
-    code = (
-        "import sys; sys.argv[0] = 'gate'\nimport atexit\n"
-        "atexit.register(lambda: print('HEAVY', sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr))\n"
-        "from gate.cli import main; main()"
-    )
     arguments = ["calibrate", world.model, "--policy", world.policy, "--profile", "smoke", "--store", world.store, "--json"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", SHORT, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "HEAVY []" in done.stderr
 
 
 def test_killed_midway_it_resumes_to_the_same_bytes_and_the_next_run_clears_up(world, tmp_path):
     command = [
-        sys.executable, "-m", "gate", "calibrate", world.model, "--policy", world.policy, "--profile", "smoke",
+        sys.executable, "-c", SHORT, "calibrate", world.model, "--policy", world.policy, "--profile", "smoke",
         "--store", tmp_path / "store", "--out", tmp_path / "out", "--quiet",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT)

@@ -103,8 +103,8 @@ def round_tensor(stored: Tensor, rounding: Rounding, name: str) -> Tensor:
         return stored
     if rounding.kind != "int8":
         mantissa, exponent = torch.frexp(stored.double())
-        scale = 2.0 ** SIGNIFICANT_BITS[rounding.kind]
-        return torch.ldexp((mantissa * scale).round() / scale, exponent).to(stored.dtype)
+        units = 2.0 ** SIGNIFICANT_BITS[rounding.kind]
+        return torch.ldexp((mantissa * units).round() / units, exponent).to(stored.dtype)
     if stored.ndim < 2 or not stored.numel():
         return stored
     wide = stored.to(torch.float64 if stored.dtype == torch.float64 else torch.float32)
