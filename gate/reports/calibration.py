@@ -114,4 +114,9 @@ def _nulls(calibration: Calibration, policy: Policy) -> Table:
 def _verdict(calibration: Calibration) -> Text:
     total = w.count(len(calibration.comparisons), "null comparison")
     kept = f"kept as {w.short_digest(calibration.digest)}, where checks of this baseline find it"
-    return Text(f"{calibration.alarms} of {total} alarmed; {kept}", style="bold")
+    lines = [f"{calibration.alarms} of {total} alarmed; {kept}"]
+    if calibration.comparisons and not any(one.answers_changed for one in calibration.comparisons):
+        lines.append(
+            "no copy answered any prompt in other words: lift and local surprise are 0 by construction, not calibrated"
+        )
+    return Text("\n".join(lines), style="bold")
