@@ -20,9 +20,9 @@ def policy():
 def calibration(*, answers_changed, name="baseline"):
     verdict = sample()
     comparison = NullComparison(
-        rounding="int8", seed=0, fold=0, copy_digest="c" * 64, changed=3, tensors=4, prompts=10, answers_changed=answers_changed,
-        status="warn", summary="s", coverage=verdict.coverage, quality=verdict.quality, significant=1, drifts=(NOTHING,),
-        lifts=(), local_surprise=(), auroc=(), replication=(), effect=(),
+        rounding="int8", seed=0, fold=0, copy_digest="c" * 64, changed=3, tensors=4, prompts=10,
+        answers_changed=answers_changed, status="warn", summary="s", coverage=verdict.coverage, quality=verdict.quality,
+        significant=1, drifts=(NOTHING,), lifts=(), local_surprise=(), auroc=(), replication=(), effect=(),
     )  # fmt: skip
     return Calibration(
         digest="e" * 64, baseline=verdict.baseline.model_copy(update={"name": name}),
