@@ -205,10 +205,13 @@ def calibrate(
     from gate.policy.load import load_policy
     from gate.profiles import profile_named
     from gate.reports import calibration as report
+    from gate.run_folder import prepare
     from gate.store import atomic_write
 
     rules = load_policy(policy_path)
     request = CalibrationRequest(baseline, rules, profile_named(profile), seed, engine, device)
+    if out is not None:
+        prepare(out, (FILE,))
     found = run_calibration(request, _store(store_path), _progress(quiet))
     if out is not None:
         atomic_write(out / FILE, report.render_json(found).encode("utf-8"))

@@ -206,7 +206,7 @@ def test_killed_midway_it_resumes_to_the_same_bytes_and_the_next_run_clears_up(w
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert leftovers(tmp_path / "store")  # the copy that was in use
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").iterdir())
     ran = gate(*command[3:])
     assert ran.code == 0, ran.err
     assert "answers of the baseline" not in ran.err  # resumed
@@ -218,6 +218,10 @@ def test_errors_are_one_line_with_their_exit_code(world, tmp_path):
     ran = gate("calibrate", world.folder / "modle", "--policy", world.policy)
     assert ran.code == 2
     assert "model" in ran.last_error
+    (tmp_path / "file").touch()
+    ran = gate("calibrate", world.model, "--policy", world.policy, "--out", tmp_path / "file")
+    assert ran.code == 2
+    assert "--out" in ran.last_error
     (tmp_path / "broken").mkdir()
     ran = gate("calibrate", tmp_path / "broken", "--policy", world.policy)
     assert ran.code == 3
