@@ -2,8 +2,9 @@
 
     resolve -> answers -> activations -> crosscoder (two seeds) -> features -> behaviours -> probes -> verdict
 
-Each stage is a function of `gate.stages` that reads finished artefacts and writes one. The verdict is a pure function of the
-policy and the evidence, and every report is a projection of the verdict.
+Each stage is a function of `gate.stages` that reads finished artefacts and writes one. A calibration of the baseline, if the
+store has one, raises thresholds first. The verdict is a pure function of the policy and the evidence, and every report is a
+projection of the verdict.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from importlib.metadata import version
 from gate import __version__, stages
 from gate.activations.types import Coverage
 from gate.behaviours.types import Measured
+from gate.calibration.apply import Thresholds, find_calibration, raised_thresholds, refuse_noisy
+from gate.calibration.types import Calibration
 from gate.context import Context
 from gate.crosscoder.types import DFCConfig, Quality
 from gate.features.types import Feature
@@ -32,8 +35,6 @@ from gate.schema import NotRun
 from gate.store import Store
 from gate.verdict.decide import decide, needs_probe
 from gate.verdict.types import PolicyRef, Run, Timestamps, Verdict, Versions
-
-SECOND_SEED = 1_000_003  # added to the seed for the crosscoder that must find the same features again
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,20 @@ class Request:
 
 
 def run_check(request: Request, store: Store, progress: Progress) -> Verdict:
-    """Compare two models under a policy. Raises GateError when no verdict can be reached."""
+    """Compare two models under a policy. Raises GateError when no verdict can be reached.
+
+    Where the baseline is calibrated its thresholds count, and a policy that rounding alone upsets is refused (PolicyError)
+    before any model is loaded.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
-    context = _open(request, store, progress)
+    context, calibration = _open(request, store, progress)
+    if calibration is not None:
+        refuse_noisy(request.policy, calibration)
+    thresholds = _calibrated(context, calibration)
     identical = context.baseline.ref.digest == context.incoming.ref.digest
     evidence = Evidence.absent("the models are identical") if identical else _gather(context)
     decision = decide(
-        request.policy,
+        context.policy,
         evidence.measured,
         evidence.probes,
         evidence.features,
@@ -80,6 +88,7 @@ def run_check(request: Request, store: Store, progress: Progress) -> Verdict:
         novel=decision.novel,
         features=decision.features,
         notes=decision.notes,
+        calibration=thresholds.summary,
         timestamps=Timestamps(
             started=started.isoformat(timespec="seconds"),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -91,11 +100,12 @@ def run_check(request: Request, store: Store, progress: Progress) -> Verdict:
 
 def run_diff(request: Request, store: Store, progress: Progress) -> tuple[Feature, ...]:
     """Stages 1 to 4: what changed inside, most important first."""
-    context = _open(request, store, progress)
+    context, calibration = _open(request, store, progress)
+    _calibrated(context, calibration)
     if context.baseline.ref.digest == context.incoming.ref.digest:
         return ()
     texts = stages.activations(context)
-    first, second = _two_seeds(context, texts)
+    first, second = stages.two_seeds(context, texts)
     return stages.features(context, texts, first, second)[0].features
 
 
@@ -118,15 +128,15 @@ class Evidence:
         return cls({}, {}, (), {}, nothing, nothing, nothing)
 
 
-def _open(request: Request, store: Store, progress: Progress) -> Context:
-    """Resolve both models, check every file without loading one, and choose the sites."""
+def _open(request: Request, store: Store, progress: Progress) -> tuple[Context, Calibration | None]:
+    """Resolve both models, check every file without loading one, choose the sites, and look for a calibration."""
     baseline, incoming = resolve_model(request.baseline), resolve_model(request.incoming)
     site = request.policy.site
     layers = (
         site_layer(baseline.ref, site.depth, site.baseline_layer),
         site_layer(incoming.ref, site.depth, site.incoming_layer),
     )
-    return Context(
+    context = Context(
         baseline=baseline,
         incoming=incoming,
         layers=layers,
@@ -138,28 +148,22 @@ def _open(request: Request, store: Store, progress: Progress) -> Context:
         store=store,
         progress=progress,
     )
+    return context, find_calibration(context)
 
 
-def _two_seeds(context: Context, texts: stages.Texts) -> tuple[stages.Trained, stages.Trained]:
-    """The crosscoder, and the one of another seed that must find the same features again."""
-    first, second = stages.crosscoders(context, texts, (context.seed, context.seed + SECOND_SEED))
-    return first, second
+def _calibrated(context: Context, calibration: Calibration | None) -> Thresholds:
+    """Raise the context's thresholds. Only now: the calibration is found by the policy as it was written."""
+    thresholds = raised_thresholds(context.policy, calibration, context.min_local_surprise)
+    context.policy, context.min_local_surprise = thresholds.policy, thresholds.min_local_surprise
+    return thresholds
 
 
 def _gather(context: Context) -> Evidence:
     """Stages 2 to 6."""
     texts = stages.activations(context)
-    first, second = _two_seeds(context, texts)
+    first, second = stages.two_seeds(context, texts)
     found, features_key = stages.features(context, texts, first, second)
-    scored = stages.drifts(context, texts.answered)
-    measured: dict[str, Measured | NotRun] = {}
-    for behaviour in context.policy.behaviours:
-        score = scored[behaviour.id]
-        if isinstance(score, NotRun):
-            measured[behaviour.id] = score
-            continue
-        matched = stages.matches(context, texts, first, found.features, features_key, behaviour)
-        measured[behaviour.id] = Measured(behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples)
+    measured = stages.measured(context, texts, first, found.features, features_key)
     wanted = needs_probe(context.policy, measured, found.features)
     probes: dict[str, Probe | NotRun] = {}
     for behaviour in context.policy.behaviours:

@@ -179,6 +179,50 @@ def diff(
 
 
 @cli.command()
+@click.argument("baseline")
+@_shared
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for calibration.json.  [default: it stays in the store]")
+@click.option("--json", "as_json", is_flag=True, help="Print calibration.json instead of the table.")
+def calibrate(
+    baseline: str,
+    policy_path: Path,
+    profile: str,
+    engine: str,
+    device: str,
+    seed: int,
+    store_path: Path | None,
+    quiet: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare BASELINE with rounded copies of itself: what the figures do where nothing changed.
+
+    Later checks of this baseline under the same policy and profile find the result in the store: thresholds that the noise
+    exceeds are raised, and a policy whose outcomes rounding alone flips too often is refused (exit 2), here and there.
+    """
+    from gate.calibration.apply import FILE, refuse_noisy
+    from gate.calibration.run import CalibrationRequest, run_calibration
+    from gate.policy.load import load_policy
+    from gate.profiles import profile_named
+    from gate.reports import calibration as report
+    from gate.run_folder import prepare
+    from gate.store import atomic_write
+
+    rules = load_policy(policy_path)
+    request = CalibrationRequest(baseline, rules, profile_named(profile), seed, engine, device)
+    if out is not None:
+        prepare(out, (FILE,))
+    found = run_calibration(request, _store(store_path), _progress(quiet))
+    if out is not None:
+        atomic_write(out / FILE, report.render_json(found).encode("utf-8"))
+    if as_json:
+        click.echo(report.render_json(found), nl=False)
+    else:
+        click.echo(report.render_table(found, rules, width=_width(), color=sys.stdout.isatty()), nl=False)
+    refuse_noisy(rules, found)
+
+
+@cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--format",

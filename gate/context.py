@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from gate.behaviours.match import MIN_LOCAL_SURPRISE
 from gate.errors import StoreError
 from gate.policy.types import Policy
 from gate.profiles import Profile
@@ -44,6 +45,8 @@ class Context:
     device: str
     store: Store
     progress: Progress
+    fold: int = 0  # which of the folds of prompts measures the crosscoder and does not train it
+    min_local_surprise: float = MIN_LOCAL_SURPRISE  # nats; a calibration may raise it
     seconds: dict[str, float] = field(default_factory=dict)
     _engines: dict[Side, Engine] = field(default_factory=dict)
     encoded: tuple[Corpus, Firing, DFC] | None = None  # the corpus, encoded by the trained DFC, once per check
@@ -51,6 +54,11 @@ class Context:
     def model(self, side: Side) -> ResolvedModel:
         """The resolved model of one side."""
         return self.baseline if side == "baseline" else self.incoming
+
+    def against(self, incoming: ResolvedModel, *, seed: int, fold: int) -> Context:
+        """The same baseline, and its engine if it is loaded, against another model."""
+        kept: dict[Side, Engine] = {side: engine for side, engine in self._engines.items() if side == "baseline"}
+        return replace(self, incoming=incoming, seed=seed, fold=fold, _engines=kept, encoded=None)
 
     def load(self, side: Side) -> Engine:
         """The engine of one side, loaded once and proven by its canary."""

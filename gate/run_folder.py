@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from gate.errors import UsageError
@@ -10,8 +11,8 @@ from gate.errors import UsageError
 FILES = ("verdict.json", "junit.xml", "report.md", "report.html")
 
 
-def prepare(folder: Path) -> None:
-    """Make the folder, prove that it can be written, and remove an earlier run's files.
+def prepare(folder: Path, files: Sequence[str] = FILES) -> None:
+    """Make the folder, prove that it can be written, and remove an earlier run's `files`.
 
     A check that dies later must leave no verdict behind: an old one would be read as its answer. Raises UsageError.
     """
@@ -20,7 +21,7 @@ def prepare(folder: Path) -> None:
         trial = folder / f".gate-{os.getpid()}"
         trial.touch()
         trial.unlink()
-        for name in FILES:
+        for name in files:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from gate.activations.corpus import answer_prompts, documents_of, pair_answers, prompts_of
 from gate.activations.types import Answered, Coverage, Document
 from gate.behaviours.drift import adjust, examples, measure_drift
+from gate.behaviours.match import MIN_LOCAL_SURPRISE
 from gate.behaviours.scorers import build_scorer
 from gate.behaviours.types import Drift, Example, Match, Measured
 from gate.context import Context, digest_of, read_json, write_json
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gate.features.rank import Corpus
 
 HELD_OUT = 5  # every fifth prompt's documents measure the crosscoder's quality and train nothing
+SECOND_SEED = 1_000_003  # added to the seed for the crosscoder that must find the same features again
 
 _PROMPTS = TypeAdapter(tuple[Prompt, ...])
 _QUALITY = TypeAdapter(Quality)
@@ -112,11 +114,18 @@ class Trained:
     key: Key
 
 
+def two_seeds(context: Context, texts: Texts) -> tuple[Trained, Trained]:
+    """The crosscoder, and the one of another seed that must find the same features again."""
+    first, second = crosscoders(context, texts, (context.seed, context.seed + SECOND_SEED))
+    return first, second
+
+
 def crosscoders(context: Context, texts: Texts, seeds: Sequence[int]) -> list[Trained]:
     """One DFC per seed, trained side by side on four fifths of the prompts and measured on the rest."""
     widths = (context.baseline.ref.width, context.incoming.ref.width)
     configs = [context.profile.dfc(widths, seed) for seed in seeds]
-    keys = [context.key("crosscoder", 2, config, [texts.key.digest]) for config in configs]
+    fold: dict[str, JSON] = {"fold": context.fold} if context.fold else {}
+    keys = [context.key("crosscoder", 2, {**config.model_dump(), **fold}, [texts.key.digest]) for config in configs]
     missing = [index for index, key in enumerate(keys) if context.store.find(key) is None]
     if missing:
         steps = sum(configs[index].steps for index in missing)
@@ -163,7 +172,7 @@ def _train(context: Context, texts: Texts, config: DFCConfig, key: Key, tick: Ti
 
         paired = load_paired(texts.folder)
         prompt_D = torch.tensor([d.answered if d.answered >= 0 else i for i, d in enumerate(texts.documents)])
-        held_out_N = prompt_D[paired.document] % HELD_OUT == 0
+        held_out_N = prompt_D[paired.document] % HELD_OUT == context.fold
         dfc = train_dfc(paired.baseline, paired.incoming, paired.surprise, config, ~held_out_N, tick)
         quality = measure_quality(
             dfc,
@@ -210,7 +219,7 @@ def features(context: Context, texts: Texts, first: Trained, second: Trained) ->
         from gate.features.firing import firing_of
         from gate.features.rank import CANDIDATES, find_features
 
-        corpus, firing, dfc = _encoded(context, texts, first)
+        corpus, firing, dfc = encoded(context, texts, first)
         twin = firing_of(load_dfc(second.folder), corpus.paired, corpus.documents)
         with context.progress.stage("evidence for features", 2 * CANDIDATES) as tick:
             found = find_features(
@@ -237,7 +246,7 @@ def load_corpus(texts: Texts) -> Corpus:
     return Corpus(load_paired(texts.folder), texts.documents, texts.answered)
 
 
-def _encoded(context: Context, texts: Texts, trained: Trained) -> tuple[Corpus, Firing, DFC]:
+def encoded(context: Context, texts: Texts, trained: Trained) -> tuple[Corpus, Firing, DFC]:
     """The corpus encoded by a trained DFC, once per check."""
     if context.encoded is None:
         from gate.crosscoder.files import load_dfc
@@ -292,12 +301,14 @@ def matches(
         "level": context.policy.confidence,
         "seed": context.seed,
     }
+    if context.min_local_surprise != MIN_LOCAL_SURPRISE:
+        settings["min_local_surprise"] = context.min_local_surprise
     key = context.key("matches", 2, settings, [features_key.digest])
 
     def make(folder: Path) -> None:
         from gate.behaviours.match import match_features
 
-        _, firing, _ = _encoded(context, texts, first)
+        _, firing, _ = encoded(context, texts, first)
         matched = match_features(
             behaviour.id,
             build_scorer(behaviour.scorer),
@@ -306,10 +317,27 @@ def matches(
             texts.documents,
             seed=context.seed,
             level=context.policy.confidence,
+            min_surprise=context.min_local_surprise,
         )
         write_json(_MATCHES, folder / "matches.json", matched)
 
     return read_json(_MATCHES, context.artefact(key, make) / "matches.json")
+
+
+def measured(
+    context: Context, texts: Texts, first: Trained, found: tuple[Feature, ...], features_key: Key
+) -> dict[str, Measured | NotRun]:
+    """Drift, matches and examples of every behaviour, by its id."""
+    results: dict[str, Measured | NotRun] = {}
+    scored = drifts(context, texts.answered)
+    for behaviour in context.policy.behaviours:
+        score = scored[behaviour.id]
+        if isinstance(score, NotRun):
+            results[behaviour.id] = score
+            continue
+        matched = matches(context, texts, first, found, features_key, behaviour)
+        results[behaviour.id] = Measured(behaviour=behaviour.id, drift=score.drift, matches=matched, examples=score.examples)
+    return results
 
 
 # 6. probes -----------------------------------------------------------------------------------------------------------------
@@ -339,7 +367,7 @@ def probe(
         from gate.probes.bench import Subject
         from gate.probes.run import run_probe
 
-        corpus, firing, dfc = _encoded(context, texts, first)
+        corpus, firing, dfc = encoded(context, texts, first)
         subject = Subject(
             behaviour=behaviour,
             drift=measured.drift,

@@ -286,3 +286,21 @@ def test_permutation_chunks_do_not_change_the_result(monkeypatch):
     whole = permutation_p(scores, positive, seed=4, draws=500)
     monkeypatch.setattr("gate.statistics.CHUNK_CELLS", 30 * 64)
     assert (permutation_p(scores, positive, seed=4, draws=500) == whole).all()
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    [(0, 10, 0.0, 0.30850), (10, 10, 0.69150, 1.0), (4, 20, 0.05733, 0.43661), (1, 2, 0.01258, 0.98742)],
+)
+def test_clopper_pearson_is_the_exact_interval(hits, n, low, high):
+    """Against scipy's binomtest, whose interval inverts the binomial test itself."""
+    from scipy.stats import binomtest
+
+    from gate.statistics import clopper_pearson
+
+    found = clopper_pearson(hits, n, 0.95)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high), abs=1e-5)
+    reference = binomtest(hits, n).proportion_ci(0.95, "exact")
+    assert (found.interval.low, found.interval.high) == pytest.approx((reference.low, reference.high), abs=1e-9)
+    with pytest.raises(ValueError, match="not a rate"):
+        clopper_pearson(3, 2, 0.95)

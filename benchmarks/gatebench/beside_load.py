@@ -45,7 +45,7 @@ def load_pair(request: check.Request, root: Path) -> Pair:
     Raises StoreError unless the check is finished there, UsageError for a model against itself: such a check stops before it
     has artefacts.
     """
-    context = check._open(request, _Finished(root), Silent())
+    context, _ = check._open(request, _Finished(root), Silent())
     if context.baseline.ref.digest == context.incoming.ref.digest:
         raise UsageError("the models are identical, so the check made nothing to read", "leave the pair out")
     texts = stages.activations(context)

@@ -11,7 +11,7 @@ from gate.activations.types import Document
 from gate.behaviours.matching import match_latents
 from gate.behaviours.types import Match
 from gate.features.firing import Firing, max_by
-from gate.features.types import Feature
+from gate.features.types import Feature, Kind
 from gate.schema import UNRECORDED, Interval, NotRun, Side
 from gate.statistics import bootstrap_ratio
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 MIN_LOCAL_SURPRISE = 1.0  # nats at the feature's firing positions within this behaviour's own documents
 MIN_AUROC = 0.6  # a feature that fires on a fifth of the documents that show the behaviour, and never elsewhere
 MIN_SHOWN = 5
+
+
+class Candidate(NamedTuple):
+    """A latent that may go with a behaviour, and the model that shows it."""
+
+    id: str
+    latent: int
+    kind: Kind
+    side: Side
 
 
 class Contrast(NamedTuple):
@@ -62,8 +71,25 @@ def match_features(
     *,
     seed: int,
     level: float,
+    min_surprise: float = MIN_LOCAL_SURPRISE,
 ) -> tuple[Match, ...]:
-    """Matches of one behaviour among the features that are real changes, strongest first.
+    """Matches of one behaviour among the features that are real changes, strongest first."""
+    real = [Candidate(f.id, f.latent, f.kind, f.side) for f in features if f.significant]
+    return match_candidates(behaviour, exhibits, real, firing, documents, seed=seed, level=level, min_surprise=min_surprise)
+
+
+def match_candidates(
+    behaviour: str,
+    exhibits: Callable[[str], bool],
+    candidates: Sequence[Candidate],
+    firing: Firing,
+    documents: Sequence[Document],
+    *,
+    seed: int,
+    level: float,
+    min_surprise: float,
+) -> tuple[Match, ...]:
+    """Matches of one behaviour, strongest first. `min_surprise`: nats at the firing positions in the behaviour's documents.
 
     Added features are read in what the incoming model wrote, removed ones in what the baseline wrote, rewired ones in both,
     where they fire best. A feature counts only if the change shows *here*: the text at its firing positions in this behaviour's
@@ -71,7 +97,7 @@ def match_features(
     """
     best: dict[str, Match] = {}
     for author in ("baseline", "incoming"):
-        mine = [f for f in features if f.significant and (f.kind == "rewired" or f.side == author)]
+        mine = [one for one in candidates if one.kind == "rewired" or one.side == author]
         shown, plain = contrast_documents(documents, behaviour, author, exhibits)
         if not mine or not len(shown) or not len(plain):
             continue
@@ -81,7 +107,7 @@ def match_features(
         latents = {feature.id: feature.latent for feature in mine}
         for match in match_latents(scores[shown], scores[plain], local, names, seed=seed, level=level, min_auroc=MIN_AUROC):
             known = best.get(match.feature)
-            if match.surprise >= MIN_LOCAL_SURPRISE and (known is None or match.auroc > known.auroc):
+            if match.surprise >= min_surprise and (known is None or match.auroc > known.auroc):
                 bounds = _surprise_interval(firing, latents[match.feature], shown, seed=seed, level=level)
                 best[match.feature] = match.model_copy(update={"surprise_interval": bounds})
     return tuple(sorted(best.values(), key=lambda match: (-match.auroc, -match.surprise, match.feature)))

@@ -76,7 +76,7 @@ def find_features(
         "baseline": best_lift(firing, -1, seed=seed, level=level),
         "incoming": best_lift(firing, 1, seed=seed, level=level),
     }
-    chosen = _candidates(dfc, lifts, novelty.min_documents)
+    chosen = candidates(dfc, lifts, novelty.min_documents)
     if not chosen:
         return ()
     latents, sides = list(chosen), list(chosen.values())
@@ -106,9 +106,9 @@ def find_features(
     return tuple(sorted(features, key=lambda f: (not f.significant, -f.surprise_lift.interval.low, f.latent)))
 
 
-def _candidates(dfc: DFC, lifts: dict[Side, Lift], min_documents: int) -> dict[int, Side]:
+def candidates(dfc: DFC, lifts: dict[Side, Lift], min_documents: int, min_lift: float = MIN_LIFT) -> dict[int, Side]:
     """Latents worth a forward pass, each with the model that shows it: its own, or for a shared latent the author in whose
-    answers it has the higher lift.
+    answers it has the higher lift. `min_lift`: the least lower bound of the lift, in nats.
     """
     chosen: dict[int, Side] = {}
     orders: tuple[tuple[Side, Side], ...] = (("incoming", "baseline"), ("baseline", "incoming"))
@@ -119,7 +119,7 @@ def _candidates(dfc: DFC, lifts: dict[Side, Lift], min_documents: int) -> dict[i
         keep = [
             int(i)
             for i in order
-            if mine.low[i] >= MIN_LIFT
+            if mine.low[i] >= min_lift
             and mine.documents[i] >= min_documents
             and dfc.kind(int(i)) != barred
             and (dfc.kind(int(i)) != "shared" or (mine.low[i], side) >= (theirs.low[i], other))
@@ -128,7 +128,8 @@ def _candidates(dfc: DFC, lifts: dict[Side, Lift], min_documents: int) -> dict[i
     return chosen
 
 
-def _kind(dfc: DFC, latent: int) -> Kind:
+def kind_of(dfc: DFC, latent: int) -> Kind:
+    """What a latent is as a feature."""
     kind = dfc.kind(latent)
     return "rewired" if kind == "shared" else ("added" if kind == "added" else "removed")
 
@@ -194,7 +195,7 @@ def _feature(
     seed: int,
     level: float,
 ) -> Feature:
-    kind = _kind(dfc, latent)
+    kind = kind_of(dfc, latent)
     bounds = Interval(low=float(lift.low[latent]), high=float(lift.high[latent]), level=level)
     surprise = Estimate(value=float(lift.value[latent]), interval=bounds)
     kl: Estimate | NotRun = (

@@ -131,11 +131,15 @@ class Novelty(Record):
 
 
 class Floors(Record):
-    """Below these there is no verdict (inconclusive)."""
+    """Below these there is no verdict (inconclusive).
+
+    `max_flip_rate`: where `gate calibrate` measured more outcomes that rounding alone flips, `check` refuses the policy.
+    """
 
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.3  # aligned share of the shorter token sequence
     max_fvu: Annotated[float, Field(gt=0, le=1)] = 0.4  # fraction of variance unexplained, either side
     min_prompts: Annotated[int, Field(ge=1)] = 8  # eliciting prompts per behaviour
+    max_flip_rate: Annotated[float, Field(ge=0, le=1)] = 0.05  # of the eliciting prompts, baseline against its rounded copies
 
 
 class Policy(Record):

@@ -28,10 +28,10 @@ def explain(verdict: Verdict, name: str, *, width: int = 100) -> str:
     """
     for finding in verdict.findings:
         if finding.behaviour == name:
-            return _page(_behaviour(verdict, finding), width)
+            return _page([*_behaviour(verdict, finding), "", w.calibration(verdict)], width)
     feature = _find_feature(verdict, name)
     if feature is not None:
-        return _page(_feature(verdict, feature), width)
+        return _page([*_feature(verdict, feature), "", w.calibration(verdict)], width)
     raise _unknown(verdict, name)
 
 

@@ -149,6 +149,7 @@ def _run(verdict: Verdict) -> str:
         f"layers {run.baseline_layer} and {run.incoming_layer}",
         f"- gate {code(versions.gate, 40)}, torch {code(versions.torch, 40)}, transformers {code(versions.transformers, 40)}",
     ]
+    lines.append(f"- {text(w.calibration(verdict), 600)}")
     lines += [f"- {text(note, 600)}" for note in verdict.notes[:20]]
     return "<details><summary>Models, policy and settings</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
 

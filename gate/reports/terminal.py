@@ -56,6 +56,7 @@ def render_table(verdict: Verdict, *, width: int | None, color: bool, run_folder
     if verdict.novel:
         console.print(_novel(verdict))
     console.print(_status(verdict))
+    console.print(Text(log_line(w.calibration(verdict), 600), style="dim"))
     console.print(_pointers(verdict, run_folder), soft_wrap=True)  # a path or command must stay in one piece
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"

@@ -42,6 +42,16 @@ NEXT_STEP: dict[str, str] = {
     "inconclusive": "This is not a pass. The evidence does not allow a verdict: see what is missing below, then run again.",
 }
 
+
+def calibration(verdict: Verdict) -> str:
+    """One line: what the baseline's own noise looked like, and what it changed."""
+    one = verdict.calibration
+    if isinstance(one, NotRun):
+        return f"not calibrated: {one.not_run}"
+    raised = ", ".join(f"{item.name} {item.before:.3g} to {item.after:.3g}" for item in one.raised) or "none"
+    return f"calibrated: {one.alarms} of {count(one.comparisons, 'null comparison')} alarmed; thresholds raised: {raised}"
+
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "behaviour",

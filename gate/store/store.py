@@ -111,6 +111,21 @@ class Store:
                 if _publish(temporary, folder):
                     _verified[folder.resolve()] = _signature(folder, key)
 
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A private folder on the store's disk, removed when the block ends; after a kill by the next run on this store.
+
+        Raises StoreError when the disk is full or the store cannot be written.
+        """
+        scratch = self.root / _SCRATCH
+        with contextlib.ExitStack() as stack:
+            with _store_errors(scratch):
+                scratch.mkdir(parents=True, exist_ok=True)
+                self._sweep()
+                folder = stack.enter_context(scratch_folder(scratch))
+            with _callers_errors(folder):
+                yield folder
+
     def _sweep(self) -> None:
         if not self._swept:
             sweep(self.root / _SCRATCH)

@@ -14,6 +14,7 @@ from gate.probes.types import Probe
 from gate.schema import NotRun, Record, Status
 
 SCHEMA_VERSION = 1
+NOT_CALIBRATED = NotRun(not_run="run `gate calibrate` with this baseline, policy and profile")
 
 Basis = Literal[
     "drift",
@@ -93,6 +94,23 @@ class Run(Record):
     versions: Versions
 
 
+class RaisedThreshold(Record):
+    """A threshold that the baseline's own noise exceeds. `name`: as in the policy, such as `refusal.tolerance`."""
+
+    name: str
+    before: float
+    after: float
+
+
+class CalibrationSummary(Record):
+    """What `gate calibrate` said about this baseline, policy and profile, and what it changed here."""
+
+    digest: str  # of the calibration in the store
+    comparisons: int  # of the baseline with a rounded copy of itself
+    alarms: int  # comparisons that would not have passed
+    raised: tuple[RaisedThreshold, ...]
+
+
 class Verdict(Record):
     """The complete, self-contained result of one check."""
 
@@ -109,4 +127,5 @@ class Verdict(Record):
     novel: tuple[Novel, ...]
     features: tuple[Feature, ...]  # every feature that a finding or the novel list refers to
     notes: tuple[str, ...]
+    calibration: CalibrationSummary | NotRun = NOT_CALIBRATED
     timestamps: Timestamps

@@ -36,6 +36,7 @@ Changes that no behaviour of the policy explains
 
 FAIL  Over-refusal got worse: 2% to 96% of harmless questions are refused; four features cause it.
 
+not calibrated: run `gate calibrate` with this baseline, policy and profile
 report  runs/one/report.html
 next    gate explain runs/one over-refusal
         gate explain runs/one +744
