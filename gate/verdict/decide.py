@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from gate.activations.types import Coverage
-from gate.behaviours.types import Drift, Measured
+from gate.behaviours.types import Drift, Match, Measured
 from gate.crosscoder.types import Quality
 from gate.errors import printable
 from gate.features.types import Feature
@@ -194,10 +194,10 @@ def _conclude(
     if problem:
         # drift does not rest on the crosscoder, but the absence of a hidden switch does
         return _Conclusion("inconclusive", "no-evidence", wording.unsound(behaviour, problem))
-    candidates = [_drift_row(behaviour, drift, alpha, cause)]
+    matches = [match for match in measured.matches if match.feature in significant]
+    candidates = [_drift_row(behaviour, drift, alpha, cause, matches)]
     if candidates[0].basis == "improvement":
         return candidates[0]  # what its features do shows in these rates already
-    matches = [match for match in measured.matches if match.feature in significant]
     if any(match.feature in proof.steered or match.feature in proof.ablated for match in matches):
         reason = wording.latent_switch(behaviour, drift, cause)
         candidates.append(_Conclusion(behaviour.on.latent_switch, "latent-switch", reason))
@@ -208,12 +208,18 @@ def _conclude(
     return max(candidates, key=lambda one: RANK[one.status])
 
 
-def _drift_row(behaviour: Behaviour, drift: Drift, alpha: float, cause: str) -> _Conclusion:
-    """The row for a drift that is not clear of the tolerance."""
+def _drift_row(behaviour: Behaviour, drift: Drift, alpha: float, cause: str, matches: Sequence[Match]) -> _Conclusion:
+    """The row for a drift that is not clear of the tolerance.
+
+    A drift that is significant by itself, and no longer after the correction across behaviours, still warns where a changed
+    feature goes with the behaviour: two pieces of evidence, and the second is rare without a change.
+    """
     real = drift.p_adjusted < alpha
+    milder: Status = min("warn", behaviour.on.drift, key=RANK.__getitem__)
     if drift.regressing > drift.tolerance and real:
-        milder: Status = min("warn", behaviour.on.drift, key=RANK.__getitem__)
         return _Conclusion(milder, "drift", wording.uncertain_drift(behaviour, drift, cause))
+    if drift.regressing > drift.tolerance and drift.p_value < alpha and matches:
+        return _Conclusion(milder, "drift", wording.corroborated_drift(behaviour, drift, matches, cause))
     if drift.regressing > drift.tolerance:
         return _Conclusion("note", "drift", wording.indistinct_drift(behaviour, drift))
     if drift.regressing < 0 and real:

@@ -95,6 +95,17 @@ def uncertain_drift(behaviour: Behaviour, drift: Drift, cause: str) -> str:
     )
 
 
+def corroborated_drift(behaviour: Behaviour, drift: Drift, matches: Sequence[Match], cause: str) -> str:
+    """A drift that is significant alone, not across all behaviours, beside a changed feature that goes with the behaviour."""
+    ids = and_more([match.feature for match in matches])
+    goes = "goes" if len(matches) == 1 else "go"
+    known = f"; {cause}" if cause else ""
+    return (
+        f"{movement(behaviour, drift)} ({evidence(drift)}): these prompts alone could be chance among so many behaviours, but "
+        f"{ids} changed and {goes} with it{known}; add prompts."
+    )
+
+
 def indistinct_drift(behaviour: Behaviour, drift: Drift) -> str:
     """A point estimate beyond the tolerance that chance explains as well."""
     return (

@@ -180,6 +180,37 @@ def test_a_beyond_tolerance_drift_that_chance_explains_is_noted():
     assert "(1 with a note)" in got.summary
 
 
+def many(measured, behaviours=11):
+    """The same evidence in a policy of many behaviours that did not move: Holm multiplies p by their number."""
+    drift = measured.drift
+    return measured.model_copy(update={"drift": drift.model_copy(update={"p_adjusted": min(1.0, behaviours * drift.p_value)})})
+
+
+def test_a_changed_feature_corroborates_a_drift_that_many_behaviours_dilute():
+    one = behaviour()
+    alone, with_feature = (
+        many(measure(one, n=40, baseline=40, kept=32)),
+        many(measure(one, n=40, baseline=40, kept=32, matches=("+1",))),
+    )
+    assert alone.drift.p_value < 0.05 < alone.drift.p_adjusted
+    unproven = {"refusal": probe(("+1",), curves=(curve(confirmed=False),))}
+    assert verdict(one, alone, unproven, [feature("+1")]).findings[0].status == "note"
+    finding = verdict(one, with_feature, unproven, [feature("+1")]).findings[0]
+    assert (finding.status, finding.basis) == ("warn", "drift")
+    assert "+1 changed and goes with it" in finding.reason
+    assert verdict(one, with_feature, unproven, [feature("+1", significant=False)]).findings[0].status == "note"
+    mild = behaviour(on=Actions(drift="note"))
+    assert verdict(mild, with_feature, unproven, [feature("+1")]).findings[0].status == "note"
+
+
+def test_a_feature_does_not_corroborate_a_drift_that_chance_explains():
+    one = behaviour()
+    weak = many(measure(one, n=40, baseline=40, kept=35, matches=("+1",)))
+    assert weak.drift.p_value > 0.05
+    unproven = {"refusal": probe(("+1",), curves=(curve(confirmed=False),))}
+    assert verdict(one, weak, unproven, [feature("+1")]).findings[0].status == "note"
+
+
 def test_a_proven_cause_without_drift_is_a_switch():
     one = behaviour()
     got = verdict(one, measure(one, matches=("+1",)), {"refusal": probe(("+1",))}, [feature("+1")])
