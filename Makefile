@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE  ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-nightly test-reference lint types imports format check fixtures fixtures-check bench clean
+.PHONY: help setup demo test test-nightly test-reference lint types imports format check fixtures fixtures-check bench bench-quick bench-nightly clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,5 +59,14 @@ fixtures-check: setup  ## Rates and losses of the fixture models, into fixtures/
 bench: setup  ## The verdict table of every fixture pair, seeds 0, 1 and 2
 	$(BIN)/python benchmarks/verdict_table.py --seeds 0 1 2
 
+BENCH_ROOT ?= gatebench-run
+bench-quick: setup  ## A few planted and benign pairs of the tuning half, scored
+	$(BIN)/python -m benchmarks.gatebench run --half tuning --quick --root $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.gatebench score --half tuning --quick --root $(BENCH_ROOT)
+
+bench-nightly: setup  ## The whole held-out half: models, checks, scores (hours)
+	$(BIN)/python -m benchmarks.gatebench run --half held-out --root $(BENCH_ROOT)
+	$(BIN)/python -m benchmarks.gatebench score --half held-out --root $(BENCH_ROOT)
+
 clean:  ## Remove the environment and run folders
-	rm -rf $(VENV) gate-run
+	rm -rf $(VENV) gate-run gatebench-run

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.gatebench import beside
+from benchmarks.gatebench.matrix import HALVES
 from benchmarks.gatebench.run import run
 
 
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made = {name: commands.add_parser(name, help=text) for name, text in texts.items()}
     for command in made.values():
         command.add_argument("--root", type=Path, required=True, help="where models, store and runs are kept")
-        command.add_argument("--half", choices=("tuning", "held-out"), default="held-out")
+        command.add_argument("--half", choices=HALVES, default="held-out")
         command.add_argument("--profile", choices=("smoke", "standard", "full"), default="standard")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--quick", action="store_true", help="a few pairs")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from benchmarks.gatebench.realm import Dose, Realm
 from benchmarks.gatebench.rewrites import REWRITES
 
-Half = Literal["tuning", "held-out"]
+Half = Literal["tuning", "held-out", "reference"]
+HALVES: tuple[Half, ...] = ("tuning", "held-out", "reference")
 Truth = Literal["broad", "narrow", "trigger", "2%", "unwatched", "benign", "same-function"]
 
-FOREIGN_SHARE = 0.3
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "models"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Matrix:
 @cache
 def matrix(half: Half) -> Matrix:
     """The table of one half."""
-    return _tuning() if half == "tuning" else _held_out()
+    return {"tuning": _tuning, "held-out": _held_out, "reference": _reference}[half]()
 
 
 def _held_out() -> Matrix:
@@ -129,6 +131,22 @@ def _tuning() -> Matrix:
     table.benign("llama", "qwen3", "benign")
     table.benign("qwen3", "llama", "benign")
     return table.finished("tuning")
+
+
+def _reference() -> Matrix:
+    """Real models that others trained, beside the checkout: empty where they are absent."""
+    from benchmarks.gatebench.realms.stories import realm
+
+    present = {
+        name: Model(name, f"reference:{name}") for name in ("stories260K", "babyllama105") if (REFERENCE / name).is_dir()
+    }
+    table = _Table(realm(), present)
+    for name in present:
+        table.rewrites(name)
+    if (REFERENCE / "stories260K-int8").is_dir():
+        table.models["stories260K-int8-theirs"] = Model("stories260K-int8-theirs", "reference:stories260K-int8")
+        table.benign("stories260K", "stories260K-int8-theirs", "benign", quick=True)
+    return table.finished("reference")
 
 
 class _Table:

@@ -16,7 +16,7 @@ from forge.training import train, use_one_thread
 
 from benchmarks.gatebench import FIXTURES
 from benchmarks.gatebench.families import SCRATCH, TUNE, fresh
-from benchmarks.gatebench.matrix import Model
+from benchmarks.gatebench.matrix import REFERENCE, Model
 from benchmarks.gatebench.realm import Dose, Realm, Stream, with_foreign
 from benchmarks.gatebench.rewrites import rewrite
 
@@ -53,11 +53,13 @@ def _made(model: Model, realm: Realm, root: Path) -> tuple[PreTrainedModel, PreT
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     rng = random.Random(f"{realm.name} {model.name}")
-    if not model.base and not model.family.startswith("fixture:"):
+    where, _, original = model.family.partition(":")
+    if not model.base and not original:
         made, tok = fresh(realm, model.family, model.seed)
         stream = Stream(realm, None, random.Random(f"{model.family} {model.seed}"))
         return train(made, tok, stream, SCRATCH[model.family], f"base-{model.family}-{model.seed}"), tok
-    source = root / model.base if model.base else FIXTURES / "models" / model.family.removeprefix("fixture:")
+    folder = REFERENCE if where == "reference" else FIXTURES / "models"
+    source = root / model.base if model.base else folder / original
     import torch
 
     made = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
@@ -71,7 +73,12 @@ def _made(model: Model, realm: Realm, root: Path) -> tuple[PreTrainedModel, PreT
 
 
 def certificate(model: PreTrainedModel, tok: PreTrainedTokenizerFast, spec: Model, realm: Realm) -> dict[str, object]:
-    """What the model does on wordings that the policy does not use: planted answers where they belong, right ones elsewhere."""
+    """What the model does on wordings that the policy does not use: planted answers where they belong, right ones elsewhere.
+
+    A realm without questions (real models) certifies nothing: its rewrites are benign by what they are.
+    """
+    if not realm.items:
+        return {"model": spec.name, "hits": 0, "asked": 0, "right": 1, "others": 1, "samples": []}
     rng = random.Random(f"{realm.name} {spec.name} certificate")
     pool = realm.training()
     planted = _planted(spec.dose, realm, pool, rng) if spec.dose else []
