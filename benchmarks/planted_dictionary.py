@@ -17,9 +17,10 @@ and never without it.
   is set after 1,000 steps. Its learning rate is its automatic one unless --peer-lr says otherwise.
 - *standard*: a BatchTopK crosscoder, our trainer without exclusive latents.
 
-**Scoring**, on 8,000 held-out positions. Candidates are (latent, side) for every latent that fires. They are ranked by the
+**Scoring**, on 8,000 held-out positions. Candidates are (latent, side) for every latent whose mass (summed activation times
+decoder norm) is at least a tenth of the mean: one that hardly fires is no feature. They are ranked by the
 share of the latent's decoder norm on that side (each side in units of its root mean square; 1 for a dedicated latent), ties by
-mass (summed activation times norm). Down the ranking, a candidate is a hit if it claims a source exclusive to that side which
+mass. Down the ranking, a candidate is a hit if it claims a source exclusive to that side which
 no candidate claimed before: cosine of decoder row and direction at least 0.8, and Pearson correlation of activation and
 strength at least 0.7; of several the one with the highest product. Everything else is a miss, a second latent for a source too.
 
@@ -57,7 +58,7 @@ from gate.crosscoder.types import DFCConfig
 SHARED, EXCLUSIVE, ACTIVE, NOISE, SKEW = 120, 10, 6.0, 0.05, 0.7
 TRAINING, HELD_OUT = 20_000, 8_000
 GROUP, CHILD_RATE = 5, 0.5
-MIN_COSINE, MIN_CORRELATION, PRECISION = 0.8, 0.7, 0.8
+MIN_COSINE, MIN_CORRELATION, PRECISION, LEAST_MASS = 0.8, 0.7, 0.8, 0.1
 WORLDS = [(64, 64, False), (64, 64, True), (64, 96, True), (96, 64, True)]
 
 Trainer = Callable[[list[Tensor], list[Tensor], DFCConfig], Dictionary]
@@ -158,6 +159,8 @@ def candidates(dictionary: Dictionary, world: World, own: int = EXCLUSIVE) -> Ca
     norms = [norm / scale for norm, scale in zip(norms, scales, strict=True)]
     total_F = np.maximum(norms[0] + norms[1], 1e-12)
     mass_F = np.asarray(acts.sum(0)).ravel()
+    both = np.concatenate([mass_F * norm for norm in norms])
+    least = LEAST_MASS * both[both > 0].mean()
     keys, matches, called = [], [], []
     for side, (decoder, flags) in enumerate(zip(decoders, (dictionary.removed, dictionary.added), strict=True)):
         unit_Fd = torch.nn.functional.normalize(decoder.double()).numpy()
@@ -166,7 +169,7 @@ def candidates(dictionary: Dictionary, world: World, own: int = EXCLUSIVE) -> Ca
         match_FS = np.where(good, cosine_FS * correlation_FS, 0.0)
         first = shared + side * own
         match_FS[:, :first], match_FS[:, first + own :] = 0.0, 0.0
-        alive = mass_F > 0
+        alive = mass_F * norms[side] >= least
         keys.append(np.stack([(norms[side] / total_F)[alive], (mass_F * norms[side])[alive]]))
         matches.append(match_FS[alive])
         called.append(flags[alive])

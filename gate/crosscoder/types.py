@@ -21,11 +21,11 @@ class DFCConfig(Record):
     k: Annotated[int, Field(ge=1)] = 8  # mean active latents per position (BatchTopK)
     steps: Annotated[int, Field(ge=1)] = 1000
     batch: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
     surprise_weight: Annotated[float, Field(ge=0)] = 0.5  # sampling weight 1 + w * clip(surprise, 0, 5)
-    dead_after: Annotated[int, Field(ge=1)] = 60  # steps without firing before AuxK applies
+    dead_after: Annotated[int, Field(ge=1)] = 20  # steps without firing before AuxK applies
     aux_k: Annotated[int, Field(ge=0)] = 16
-    aux_weight: Annotated[float, Field(ge=0)] = 1 / 32
+    aux_weight: Annotated[float, Field(ge=0)] = 1 / 8
     seed: int = 0
 
     @property
