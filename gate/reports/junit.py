@@ -178,6 +178,7 @@ def _properties(verdict: Verdict) -> list[tuple[str, str]]:
         ("run.device", verdict.run.device),
         ("run.seed", str(verdict.run.seed)),
         ("gate.version", verdict.run.versions.gate),
+        ("gate.calibration", w.calibration(verdict)),
     ]
     return pairs
 
