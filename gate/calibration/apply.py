@@ -14,7 +14,7 @@ from gate.context import Context, read_json
 from gate.errors import PolicyError
 from gate.policy.load import policy_digest
 from gate.policy.types import Floors, Policy
-from gate.schema import NotRun
+from gate.schema import JSON, NotRun
 from gate.store import Key
 from gate.verdict.types import NOT_CALIBRATED, CalibrationSummary, RaisedThreshold
 
@@ -39,9 +39,15 @@ def calibration_key(context: Context) -> Key:
 
     Nor does `floors.max_flip_rate`, which affects no figure: raising it must not lose the calibration that speaks against it.
     """
-    profile = context.profile
-    settings = {"profile": profile.name, "expansion": profile.expansion, "steps": profile.steps}
-    return context.key("calibration", 1, settings, [context.baseline.ref.digest, figures_digest(context.policy)])
+    return context.key(
+        "calibration", 1, profile_settings(context), [context.baseline.ref.digest, figures_digest(context.policy)]
+    )
+
+
+def profile_settings(context: Context) -> dict[str, JSON]:
+    """The profile with every setting of its crosscoder but the seed, for store keys."""
+    width = context.baseline.ref.width
+    return {"profile": context.profile.name, "crosscoder": context.profile.dfc((width, width), 0).model_dump()}
 
 
 def figures_digest(policy: Policy) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from gate.activations.corpus import prompts_of
-from gate.calibration.apply import CALIBRATION, FILE, calibration_key, figures_digest, find_calibration
+from gate.calibration.apply import CALIBRATION, FILE, calibration_key, figures_digest, find_calibration, profile_settings
 from gate.calibration.rounding import Rounding, write_copy
 from gate.calibration.types import Calibration, NullComparison
 from gate.context import Context, read_json, write_json
@@ -114,9 +114,7 @@ def _compared(context: Context, rounding: Rounding) -> tuple[NullComparison | No
         "rounding": rounding.name,
         "seed": context.seed,
         "fold": context.fold,
-        "profile": context.profile.name,
-        "expansion": context.profile.expansion,
-        "steps": context.profile.steps,
+        **profile_settings(context),
     }
     key = context.key("null-comparison", 1, settings, [context.baseline.ref.digest, figures_digest(context.policy)])
     used = context
