@@ -18,9 +18,10 @@ and never without it.
 - *standard*: a BatchTopK crosscoder, our trainer without exclusive latents.
 
 **Scoring**, on 8,000 held-out positions. Candidates are (latent, side) for every latent whose mass (summed activation times
-decoder norm) is at least a tenth of the mean: one that hardly fires is no feature. They are ranked by the
-share of the latent's decoder norm on that side (each side in units of its root mean square; 1 for a dedicated latent), ties by
-mass. Down the ranking, a candidate is a hit if it claims a source exclusive to that side which
+decoder norm) is at least a tenth of the mean: one that hardly fires is no feature. They are ranked by the share of the latent's
+decoder norm on that side (each side in units of its root mean square; 1 for a dedicated latent), ties by mass. Those with a twin
+(`gate.features.exclusivity.twins`: a latent with a third of its norm on the other side fires with it, at a correlation of 0.8)
+come after all others, whatever the method. Down the ranking, a candidate is a hit if it claims a source exclusive to that side which
 no candidate claimed before: cosine of decoder row and direction at least 0.8, and Pearson correlation of activation and
 strength at least 0.7; of several the one with the highest product. Everything else is a miss, a second latent for a source too.
 
@@ -54,11 +55,13 @@ from benchmarks.gatebench.beside_texts import Bools, Floats
 from benchmarks.gatebench.roc import Count
 from gate.crosscoder.train import train_dfc
 from gate.crosscoder.types import DFCConfig
+from gate.features.exclusivity import TWIN, twins
 
 SHARED, EXCLUSIVE, ACTIVE, NOISE, SKEW = 120, 10, 6.0, 0.05, 0.7
 TRAINING, HELD_OUT = 20_000, 8_000
 GROUP, CHILD_RATE = 5, 0.5
 MIN_COSINE, MIN_CORRELATION, PRECISION, LEAST_MASS = 0.8, 0.7, 0.8, 0.1
+WRITES = 1 / 3  # share of its decoder norm from which a latent writes to a side
 WORLDS = [(64, 64, False), (64, 64, True), (64, 96, True), (96, 64, True)]
 
 Trainer = Callable[[list[Tensor], list[Tensor], DFCConfig], Dictionary]
@@ -170,11 +173,12 @@ def candidates(dictionary: Dictionary, world: World, own: int = EXCLUSIVE) -> Ca
         first = shared + side * own
         match_FS[:, :first], match_FS[:, first + own :] = 0.0, 0.0
         alive = mass_F * norms[side] >= least
-        keys.append(np.stack([(norms[side] / total_F)[alive], (mass_F * norms[side])[alive]]))
+        twin_F = np.array(twins(acts, list(range(latents)), norms[1 - side] / total_F >= WRITES)) >= TWIN
+        keys.append(np.stack([(norms[side] / total_F)[alive], (mass_F * norms[side])[alive], twin_F[alive]]))
         matches.append(match_FS[alive])
         called.append(flags[alive])
-    share_C, mass_C = np.concatenate(keys, axis=1)
-    order = np.lexsort((-mass_C, -np.round(share_C, 6)))
+    share_C, mass_C, twin_C = np.concatenate(keys, axis=1)
+    order = np.lexsort((-mass_C, -np.round(share_C, 6), twin_C))
     match_CS = np.concatenate(matches)[order]
     return Candidates(match_CS, np.concatenate(called)[order], match_CS.any(0)[shared:])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from gate.features.firing import Firing, sum_by
 from gate.intervals import auroc_interval, correlation_intervals, kish
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+TWIN = 0.8  # firing correlation from which an exclusive latent and one that writes to the other side are one
 MIN_FIRING = 5  # held-out firing positions below which an AUROC says nothing
 
 
@@ -61,18 +63,35 @@ def _auroc(score: Floats, positive: NDArray[np.bool_], prompt_M: NDArray[np.int6
     return Estimate(value=value, interval=auroc_interval(value, clusters[0], clusters[1], level))
 
 
+def twins(acts: sparse.spmatrix, latents: list[int], writes_F: NDArray[np.bool_]) -> list[float]:
+    """For each latent the highest Pearson correlation of its activations [N, F] with those of another latent that writes to the
+    other side (`writes_F`).
+
+    No construction keeps an exclusive latent from taking one side's half of what both models have; then a latent that writes to
+    the other side fires with it. From TWIN on the two are called one.
+    """
+    ours = sparse.csc_matrix(acts)[:, latents]
+    corr = _correlations(ours, acts)
+    corr[:, ~writes_F] = 0.0
+    corr[np.arange(len(latents)), latents] = 0.0
+    return [float(value) for value in corr.max(axis=1, initial=0.0)]
+
+
+def _correlations(ours: sparse.spmatrix, theirs: sparse.spmatrix) -> Floats:
+    """Pearson correlations of all columns of two sparse matrices over the same rows."""
+    cross = np.asarray((ours.T @ theirs).todense()) / ours.shape[0]
+    mean_a, mean_b = (np.asarray(m.mean(0)).ravel() for m in (ours, theirs))
+    var_a, var_b = (np.asarray(m.multiply(m).mean(0)).ravel() - mean**2 for m, mean in ((ours, mean_a), (theirs, mean_b)))
+    scale = np.sqrt(np.outer(np.maximum(var_a, 0), np.maximum(var_b, 0)))
+    return np.asarray(np.divide(cross - np.outer(mean_a, mean_b), scale, out=np.zeros_like(cross), where=scale > 1e-18))
+
+
 def replication(firing: Firing, second: Firing, latents: list[int], *, seed: int, level: float) -> list[Estimate]:
     """For each latent the highest Pearson correlation of its activations with those of any latent of the second seed.
 
     The interval is that of the correlation with the latent found.
     """
-    rows = firing.acts.shape[0]
-    ours = firing.acts[:, latents]
-    cross = np.asarray((ours.T @ second.acts).todense()) / rows
-    mean_a, mean_b = (np.asarray(m.mean(0)).ravel() for m in (ours, second.acts))
-    var_a, var_b = (np.asarray(m.multiply(m).mean(0)).ravel() - mean**2 for m, mean in ((ours, mean_a), (second.acts, mean_b)))
-    scale = np.sqrt(np.outer(var_a, var_b))
-    corr = np.divide(cross - np.outer(mean_a, mean_b), scale, out=np.zeros_like(cross), where=scale > 1e-18)
+    corr = _correlations(firing.acts[:, latents], second.acts)
     best = corr.argmax(axis=1)
     # rounding must not leave a perfect correlation above 1
     values = [min(1.0, float(value)) for value in corr.max(axis=1)]

@@ -13,7 +13,7 @@ from gate.activations.types import Answered, Document, Paired
 from gate.crosscoder.types import DFC
 from gate.features.contexts import top_contexts
 from gate.features.effect import Effect, locate, measure_effects, strongest_positions
-from gate.features.exclusivity import predictability, replication
+from gate.features.exclusivity import predictability, replication, twins
 from gate.features.firing import Firing
 from gate.features.surprise import Lift, best_lift
 from gate.features.types import SIGN, Feature, Kind
@@ -82,6 +82,7 @@ def find_features(
     latents, sides = list(chosen), list(chosen.values())
     found = replication(firing, twin, latents, seed=seed, level=level)
     predicted = _predictability(dfc, firing, latents, corpus.paired, level)
+    doubles = _twins(dfc, firing, latents)
     effects = _effects(pair, corpus, dfc, firing, latents, sides)
     features = []
     for i, latent in enumerate(latents):
@@ -94,6 +95,7 @@ def find_features(
                 lifts[sides[i]],
                 found[i],
                 predicted[latent],
+                doubles[latent],
                 effects[latent],
                 corpus,
                 novelty,
@@ -147,6 +149,17 @@ def _predictability(dfc: DFC, firing: Firing, latents: list[int], paired: Paired
     return result
 
 
+def _twins(dfc: DFC, firing: Firing, latents: list[int]) -> dict[int, float | NotRun]:
+    """Whether an exclusive latent fires with one that writes to the other side."""
+    result: dict[int, float | NotRun] = {latent: NotRun(not_run="a shared latent writes to both sides") for latent in latents}
+    kinds = np.array([dfc.kind(latent) for latent in range(dfc.latents)])
+    for kind in ("added", "removed"):
+        mine = [latent for latent in latents if dfc.kind(latent) == kind]
+        if mine:
+            result.update(zip(mine, twins(firing.acts, mine, kinds != kind), strict=True))
+    return result
+
+
 def _effects(pair: Pair, corpus: Corpus, dfc: DFC, firing: Firing, latents: list[int], sides: list[Side]) -> dict[int, Effect]:
     """Removal effect of every candidate, in the model that has it."""
     both = {
@@ -188,6 +201,7 @@ def _feature(
     lift: Lift,
     found: Estimate,
     predicted: Estimate | NotRun,
+    double: float | NotRun,
     effect: Effect,
     corpus: Corpus,
     novelty: Novelty,
@@ -214,6 +228,7 @@ def _feature(
         surprise_lift=surprise,
         lift_at="decision" if lift.at_decision[latent] else "answer",
         predictability=predicted if isinstance(predicted, NotRun) else predicted.value,
+        twin=double,
         predictability_interval=predicted if isinstance(predicted, NotRun) else predicted.interval,
         replication=found.value,
         replication_interval=found.interval,

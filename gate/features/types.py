@@ -49,6 +49,9 @@ class Feature(Record):
     surprise_lift: Estimate  # nats above the mean of the same positions, bootstrap over prompts
     lift_at: Literal["answer", "decision"] = "answer"  # over whole answers, or at decision positions alone
     predictability: float | NotRun  # held-out AUROC with which a linear probe on the other model predicts its firing
+    twin: float | NotRun = (
+        UNRECORDED  # of an exclusive latent: highest firing correlation with one that writes to the other side
+    )
     predictability_interval: Interval | NotRun = UNRECORDED  # Newcombe 2006 on effective numbers of held-out prompts
     replication: float | NotRun  # highest firing correlation with a latent of the second seed
     replication_interval: Interval | NotRun = UNRECORDED  # of the correlation with that latent; bootstrap over prompts

@@ -129,6 +129,7 @@ def _feature(verdict: Verdict, feature: Feature) -> list[str]:
         f"  It fires in {w.count(feature.documents, 'document')}, at {feature.density:.2%} of all compared positions.",
         f"  {w.surprise_sentence(feature)}",
         f"  {w.predictability_sentence(feature)}",
+        f"  {w.twin_sentence(feature)}",
         f"  {w.replication_sentence(feature)}",
         f"  {w.effect_sentence(feature)}",
     ]

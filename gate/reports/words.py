@@ -318,6 +318,15 @@ def predictability_sentence(feature: Feature) -> str:
     return f"A linear probe on the other model predicts its firing with AUROC {shown}: {meaning}."
 
 
+def twin_sentence(feature: Feature) -> str:
+    """Whether an exclusive feature is one side's half of something that both models have."""
+    value = feature.twin
+    if isinstance(value, NotRun):
+        return f"Whether a latent that writes to the other model fires with it was not measured: {stop(value.not_run)}"
+    meaning = "it may be one side's half of what both have" if value >= 0.8 else "it stands alone"
+    return f"The latent that writes to the other model and fires most with it correlates {value:.2f}: {meaning}."
+
+
 def replication_sentence(feature: Feature) -> str:
     """Whether a second training run found the same feature."""
     value = feature.replication

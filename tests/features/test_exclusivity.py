@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gate.features.exclusivity import predictability, replication
+from gate.features.exclusivity import TWIN, predictability, replication, twins
 
 
 def fired(make_firing, pattern, documents):
@@ -57,3 +57,17 @@ def test_the_interval_of_a_predictability_counts_prompts_not_positions(make_firi
         interval = predictability(firing, [0], other, level=0.95)[0].interval
         widths.append(interval.high - interval.low)
     assert widths[1] > 1.7 * widths[0]
+
+
+def test_an_exclusive_latent_that_fires_with_one_of_the_other_side_has_a_twin(make_firing):
+    rng = np.random.default_rng(3)
+    shared = rng.random(400) * (rng.random(400) < 0.1)
+    alone = rng.random(400) * (rng.random(400) < 0.1)
+    child = shared * (rng.random(400) < 0.5)  # fires on half of the times that the shared one does: something of its own
+    other_half = 2 * shared * (1 + 0.05 * rng.normal(size=400))
+    firing = make_firing(np.stack([shared, alone, child, other_half], 1), np.zeros(400), range(400))
+    writes_to_the_other_side = np.array([False, False, False, True])
+    half, own, part = twins(firing.acts, [0, 1, 2], writes_to_the_other_side)
+    assert half > 0.95 > TWIN > part > own
+    assert twins(firing.acts, [0, 1], np.zeros(4, dtype=bool)) == [0, 0]
+    assert twins(firing.acts, [3], np.ones(4, dtype=bool))[0] < 1, "a latent is not its own twin"
