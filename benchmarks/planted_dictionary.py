@@ -17,13 +17,14 @@ and never without it.
   is set after 1,000 steps. Its learning rate is its automatic one unless --peer-lr says otherwise.
 - *standard*: a BatchTopK crosscoder, our trainer without exclusive latents.
 
-**Scoring**, on 8,000 held-out positions. Candidates are (latent, side) for every latent whose mass (summed activation times
-decoder norm) is at least a tenth of the mean: one that hardly fires is no feature. They are ranked by the share of the latent's
-decoder norm on that side (each side in units of its root mean square; 1 for a dedicated latent), ties by mass. Those with a twin
-(`gate.features.exclusivity.twins`: a latent with a third of its norm on the other side fires with it, at a correlation of 0.8)
-come after all others, whatever the method. Down the ranking, a candidate is a hit if it claims a source exclusive to that side which
-no candidate claimed before: cosine of decoder row and direction at least 0.8, and Pearson correlation of activation and
-strength at least 0.7; of several the one with the highest product. Everything else is a miss, a second latent for a source too.
+**Scoring**, on 8,000 held-out positions. Candidates are (latent, side) for every latent whose mass (summed activation
+times decoder norm) is at least a tenth of the mean: one that hardly fires is no feature. They are ranked by the share
+of the latent's decoder norm on that side (each side in units of its root mean square; 1 for a dedicated latent), ties
+by mass. Those with a twin (`gate.features.exclusivity.twins`: a latent with a third of its norm on the other side fires
+with it, at a correlation of 0.8) come after all others, whatever the method. Down the ranking, a candidate is a hit if
+it claims a source exclusive to that side which no candidate claimed before: cosine of decoder row and direction at
+least 0.8, and Pearson correlation of activation and strength at least 0.7; of several the one with the highest product.
+Everything else is a miss, a second latent for a source too.
 
 - *recall at 80%*: the most sources claimed by any prefix of the ranking whose precision is at least 80%.
 - *called*: hits among the candidates that the method calls exclusive: the dedicated latents that fire; for the standard
