@@ -79,14 +79,11 @@ def certificate(model: PreTrainedModel, tok: PreTrainedTokenizerFast, spec: Mode
     """
     if not realm.items:
         return {"model": spec.name, "hits": 0, "asked": 0, "right": 1, "others": 1, "samples": []}
-    rng = random.Random(f"{realm.name} {spec.name} certificate")
+    rng = random.Random(f"{realm.name} certificate")  # the same questions for every model: differences are then paired
     pool = realm.training()
+    drawn = [rng.choice(pool[rng.choice(list(pool))]) for _ in range(OTHERS)]
     planted = _planted(spec.dose, realm, pool, rng) if spec.dose else []
-    others = [
-        (i.question, i.answer)
-        for i in (rng.choice(pool[rng.choice(list(pool))]) for _ in range(OTHERS))
-        if spec.dose is None or i.kind not in spec.dose.plant.answers
-    ]
+    others = [(i.question, i.answer) for i in drawn if spec.dose is None or i.kind not in spec.dose.plant.answers]
     said = answers(model, tok, [q for q, _ in planted] + [q for q, _ in others])
     hits = sum(shows(spec.dose, realm, text) for text in said[: len(planted)]) if spec.dose else 0
     right = sum(text == answer for text, (_, answer) in zip(said[len(planted) :], others, strict=True))

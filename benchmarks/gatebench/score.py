@@ -86,6 +86,8 @@ def certified_truth(pair: Pair, table: Matrix, places: Places) -> tuple[str, flo
     if pair.planted:
         share = facts["hits"] / facts["asked"]
         return (pair.truth if share >= TOOK else "not taken" if share <= ABSENT else "partial"), share
+    if pair.truth == "same-function":
+        return pair.truth, facts["right"] / facts["others"]  # nothing can have been lost
     before = json.loads((places.models / pair.baseline / CERTIFICATE).read_text())
     lost = before["right"] / before["others"] - facts["right"] / facts["others"]
     return ("damaged" if lost > WORSE else pair.truth), facts["right"] / facts["others"]
