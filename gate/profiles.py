@@ -31,7 +31,7 @@ PROFILES: dict[ProfileName, Profile] = {
     "smoke": Profile(
         name="smoke",
         expansion=4,
-        steps=400,
+        steps=300,
         probe=ProbeConfig(up=(1.0, 2.0), down=(-1.0,), prompts=8, ablated_prompts=24),
     ),
     "standard": Profile(name="standard", expansion=8, steps=600, probe=ProbeConfig()),
