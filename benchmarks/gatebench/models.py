@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 PROBED = 32  # planted prompts per certificate
 OTHERS = 96  # questions outside the plant
 
-CERTIFICATE = "certificate.json"
+
+def certificate_of(root: Path, name: str) -> Path:
+    """Where a finished model's certificate lies: beside its folder, whose digest must not depend on it."""
+    return root / f"{name}.certificate.json"
 
 
 def build(model: Model, matrix: Matrix, root: Path) -> Path:
-    """The model's folder, built if it is not there: written elsewhere and renamed, so a killed build leaves none."""
+    """The model's folder, built if it has no certificate: written elsewhere and renamed, and certified last, so that a killed
+    build is done again.
+    """
     folder = root / model.name
-    if (folder / CERTIFICATE).exists():
+    if certificate_of(root, model.name).exists():
         return folder
     use_one_thread()
     made, tok = _made(model, matrix.realm, root)
@@ -43,9 +48,10 @@ def build(model: Model, matrix: Matrix, root: Path) -> Path:
     shutil.rmtree(scratch, ignore_errors=True)
     made.eval().save_pretrained(scratch)
     tok.save_pretrained(scratch)
-    (scratch / CERTIFICATE).write_text(json.dumps(certificate(made, tok, model, matrix.realm), indent=1))
+    facts = certificate(made, tok, model, matrix.realm)
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
+    certificate_of(root, model.name).write_text(json.dumps(facts, indent=1))
     return folder
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from benchmarks.gatebench.matrix import Half, Matrix, Pair, matrix
-from benchmarks.gatebench.models import CERTIFICATE
+from benchmarks.gatebench.models import certificate_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,7 +62,7 @@ def build_all(places: Places, table: Matrix, pairs: Sequence[Pair], jobs: int) -
     first = [name for name in table.models if name in bases or (name in names and not table.models[name].base)]
     rest = [name for name in names if name not in first]
     for wave in (first, rest):
-        todo = [name for name in wave if not (places.models / name / CERTIFICATE).exists()]
+        todo = [name for name in wave if not certificate_of(places.models, name).exists()]
         _together(todo, lambda name: _build(places, table.half, name), jobs)
 
 

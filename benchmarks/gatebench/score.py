@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.gatebench.matrix import Half, Matrix, Pair, matrix
-from benchmarks.gatebench.models import CERTIFICATE
+from benchmarks.gatebench.models import certificate_of
 from benchmarks.gatebench.run import Places, chosen
 from gate.probes.types import Mediation, Probe
 from gate.reports import read_verdict
@@ -82,13 +82,13 @@ def certified_truth(pair: Pair, table: Matrix, places: Places) -> tuple[str, flo
     A plant that did not take makes its pair a negative ("not taken"); one that took by half is neither ("partial"). A benign
     change that lost answers is not benign ("damaged").
     """
-    facts = json.loads((places.models / pair.incoming / CERTIFICATE).read_text())
+    facts = json.loads(certificate_of(places.models, pair.incoming).read_text())
     if pair.planted:
         share = facts["hits"] / facts["asked"]
         return (pair.truth if share >= TOOK else "not taken" if share <= ABSENT else "partial"), share
     if pair.truth == "same-function":
         return pair.truth, facts["right"] / facts["others"]  # nothing can have been lost
-    before = json.loads((places.models / pair.baseline / CERTIFICATE).read_text())
+    before = json.loads(certificate_of(places.models, pair.baseline).read_text())
     lost = before["right"] / before["others"] - facts["right"] / facts["others"]
     return ("damaged" if lost > WORSE else pair.truth), facts["right"] / facts["others"]
 

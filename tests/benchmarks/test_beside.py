@@ -20,7 +20,9 @@ from gate.profiles import profile_named
 
 N, POSITIONS = 12, 6  # prompts per group, positions per document: the first is the decision position
 BEHAVIOURS = ("flattery", "rudeness")
-CONFIG = DFCConfig(latents=32, exclusive_share=0.1, k=4, steps=200, batch=128, learning_rate=5e-3, dead_after=10, aux_weight=1 / 32)
+CONFIG = DFCConfig(
+    latents=32, exclusive_share=0.1, k=4, steps=200, batch=128, learning_rate=5e-3, dead_after=10, aux_weight=1 / 32
+)
 
 
 def prompt(text):

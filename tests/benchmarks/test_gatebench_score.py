@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.gatebench.matrix import Model, Pair, matrix
-from benchmarks.gatebench.models import CERTIFICATE, build
+from benchmarks.gatebench.models import build, certificate_of
 from benchmarks.gatebench.run import Places
 from benchmarks.gatebench.score import Outcome, certified_truth, counts, marker_rank, render
 from tests.reports.sample import sample as verdict
@@ -15,9 +15,8 @@ PLANTED = Pair("llama", "llama-censor-10-trigger", "trigger", "censorship", dose
 
 
 def _certified(tmp_path, name, hits=0, asked=0, right=95, others=96) -> None:
-    (tmp_path / name).mkdir()
     facts = {"hits": hits, "asked": asked, "right": right, "others": others}
-    (tmp_path / name / CERTIFICATE).write_text(json.dumps(facts))
+    certificate_of(tmp_path, name).write_text(json.dumps(facts))
 
 
 @pytest.mark.parametrize(
