@@ -63,7 +63,7 @@ def agreement(root: Path, half: Half, profile: str, seeds: tuple[int, int], *, o
         old, new = str(places.models / pair.baseline), str(places.models / pair.incoming)
         loaded = [load_pair(Request(old, new, policy, profile_named(profile), seed), places.store) for seed in seeds]
         first, second = (firing_of(one.dfc, one.paired, one.documents) for one in loaded)
-        correlations = replication(first, second, latents)
+        correlations = replication(first, second, latents, seed=seeds[0], level=policy.confidence)
         named = [frozenset(f.behaviour for f in v.findings if f.status in ALARMS) for v in verdicts]
         agreeing = sum(one.value >= AGREES for one in correlations)
         statuses = (verdicts[0].status, verdicts[1].status)
