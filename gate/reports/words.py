@@ -37,7 +37,7 @@ BASIS: dict[str, str] = {
 
 NEXT_STEP: dict[str, str] = {
     "fail": "Keep the baseline. A watched behaviour got worse: the failing findings below name it and show its evidence.",
-    "warn": "Nothing watched got clearly worse on these prompts, but the warnings below need a person's decision before the swap.",
+    "warn": "Nothing watched got clearly worse on these prompts, but the warnings need a person's decision before the swap.",
     "pass": "No watched behaviour got worse within what this policy and its prompts can see.",
     "inconclusive": "This is not a pass. The evidence does not allow a verdict: see what is missing below, then run again.",
 }
