@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from gate import __version__
+from gate import __version__, interrupt
 from gate.errors import (
     EXIT_FAIL,
     EXIT_INTERRUPTED,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gate.store import Store
     from gate.verdict.types import Verdict
 
+INTERRUPTED = "interrupted; the same command resumes after the last finished stage"
 EXIT_CODES = """\b
 Exit codes:
   0    pass (and warn, unless --fail-on warn or --warn-exit-code says otherwise)
@@ -410,6 +411,7 @@ def main() -> NoReturn:
     """Entry point: no traceback reaches a user, and no error looks like a fail."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    interrupt.install()
     try:
         cli(standalone_mode=False)
     except GateError as error:
@@ -417,7 +419,7 @@ def main() -> NoReturn:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _stop("interrupted; the same command resumes after the last finished stage", EXIT_INTERRUPTED)
+        _interrupted()
     except click.ClickException as error:
         _stop(_usage(error), UsageError.exit_code)
     except BrokenPipeError:
@@ -426,6 +428,8 @@ def main() -> NoReturn:
     except MemoryError:
         _stop("out of memory; try --profile smoke or a machine with more", EXIT_NO_VERDICT)
     except Exception as error:
+        if interrupt.pending():
+            _interrupted()
         if os.environ.get("GATE_DEBUG"):
             raise
         _stop(f"internal error: {type(error).__name__}: {error}; GATE_DEBUG=1 shows where", EXIT_NO_VERDICT)
@@ -437,6 +441,13 @@ def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path.replace("main", "gate", 1) if context else "gate"
     return f"{error.format_message()} See `{command} --help`."
+
+
+def _interrupted() -> NoReturn:
+    """Leave at once: torch's own threads, caught in a step, abort an orderly shutdown (SIGABRT instead of 130)."""
+    print(f"gate: {INTERRUPTED}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _stop(line: str, code: int) -> NoReturn:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from gate import interrupt
 from gate.behaviours.match import MIN_LOCAL_SURPRISE
 from gate.errors import StoreError
 from gate.policy.types import Policy
@@ -87,6 +88,7 @@ class Context:
 
     def artefact(self, key: Key, make: Callable[[Path], None]) -> Path:
         """The stage's folder, made if the store does not have it."""
+        interrupt.check()
         started = time.monotonic()
         found = self.store.find(key)
         if found is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from gate import interrupt
 from gate.activations.corpus import answer_prompts, documents_of, pair_answers, prompts_of
 from gate.activations.types import Answered, Coverage, Document
 from gate.behaviours.drift import adjust, examples, measure_drift
@@ -147,17 +148,18 @@ def _train_together(context: Context, texts: Texts, wanted: Sequence[tuple[DFCCo
     stop = threading.Event()
 
     def counted(done: int) -> None:
-        if stop.is_set():
+        if stop.is_set() or interrupt.pending():
             raise _StoppedError
         tick(done)
 
     with ThreadPoolExecutor(len(wanted)) as pool:
-        jobs = [pool.submit(_train, context, texts, config, key, counted) for config, key in wanted]
-        try:
+        try:  # around the submissions too: leaving the pool waits for its threads, which must know that they are to stop
+            jobs = [pool.submit(_train, context, texts, config, key, counted) for config, key in wanted]
             for job in as_completed(jobs):
                 job.result()
         except BaseException:
             stop.set()
+            interrupt.check()
             raise
 
 
