@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from scipy import stats
+from gate.statistics import clopper_pearson
 
 NOVEL = "novel"
 
@@ -76,7 +76,10 @@ class Count:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Clopper-Pearson; (0, 1) for no pairs at all."""
-        return clopper_pearson(self.hits, self.n, level)
+        if not self.n:
+            return 0.0, 1.0
+        bounds = clopper_pearson(self.hits, self.n, level).interval
+        return bounds.low, bounds.high
 
     def text(self) -> str:
         """For a table."""
@@ -97,16 +100,6 @@ class Outcome:
     noticed: Count  # positives of either kind, whatever the name
     alarms: Count  # benign pairs
     named_checks: Count
-
-
-def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact two-sided interval for a rate. Raises ValueError unless 0 <= hits <= n."""
-    if not 0 <= hits <= n:
-        raise ValueError(f"{hits} hits of {n} is not a rate")
-    tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    high = float(stats.beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return low, high
 
 
 def truth_of(planted: str | Iterable[str] | None) -> frozenset[str]:

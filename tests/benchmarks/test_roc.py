@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.gatebench.roc import (
     Case,
+    Count,
     Threshold,
-    clopper_pearson,
     compare,
     judge,
     markdown,
@@ -26,14 +26,14 @@ AT_ONE = Threshold(1.0, 1.0, "fixed")
 
 
 def test_clopper_pearson_agrees_with_the_rule_of_three_and_is_symmetric():
-    assert clopper_pearson(0, 0) == (0.0, 1.0)
-    low, high = clopper_pearson(0, 30)
+    assert Count(0, 0).interval() == (0.0, 1.0)
+    low, high = Count(0, 30).interval()
     assert low == 0
     assert high == pytest.approx(1 - 0.025 ** (1 / 30))
-    assert clopper_pearson(30, 30) == pytest.approx((1 - high, 1.0))
-    assert clopper_pearson(5, 10) == pytest.approx((0.1871, 0.8129), abs=1e-4)
+    assert Count(30, 30).interval() == pytest.approx((1 - high, 1.0))
+    assert Count(5, 10).interval() == pytest.approx((0.1871, 0.8129), abs=1e-4)
     with pytest.raises(ValueError, match="not a rate"):
-        clopper_pearson(3, 2)
+        Count(3, 2).interval()
 
 
 def test_the_tuned_threshold_is_the_worst_score_of_the_tuning_half():
